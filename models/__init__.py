@@ -1,1 +1,1 @@
-"""The models that the device runs. `models.build` makes them from the upstream float models; devices never import it."""
+"""The models that the device runs. `models.build` makes them; a device never imports it."""

@@ -9,11 +9,14 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
+import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 Model = Any
 Operator = Any
+Tensor = Any
+Options = Any
 
 DTYPES: dict[int, type[np.generic]] = {
     schema.TensorType.FLOAT32: np.float32,
@@ -65,7 +68,7 @@ def add_constant(model: Model, value: NDArray[Any], name: str) -> int:
     return index
 
 
-def add_tensor(model: Model, shape: Iterable[int], name: str, dtype: Any = np.float32) -> int:
+def add_tensor(model: Model, shape: Iterable[int], name: str, dtype: npt.DTypeLike = np.float32) -> int:
     """Append a tensor that is computed at run time; returns its index."""
     tensor = schema.TensorT()
     tensor.name = name.encode()
@@ -90,7 +93,9 @@ def op_code(model: Model, name: str, version: int) -> int:
     return len(model.operatorCodes) - 1
 
 
-def new_op(model: Model, name: str, version: int, inputs: list[int], outputs: list[int], options: Any = None) -> Operator:
+def new_op(
+    model: Model, name: str, version: int, inputs: list[int], outputs: list[int], *, options: Options = None
+) -> Operator:
     """An operator object, not yet in the graph; `options` is the schema's object for it, if it has one."""
     op = schema.OperatorT()
     op.opcodeIndex = op_code(model, name, version)
@@ -166,7 +171,7 @@ def set_interface(model: Model, inputs: dict[int, str], outputs: dict[int, str],
     model.description = description.encode()
 
 
-def _tensor_map(name: str, index: int) -> Any:
+def _tensor_map(name: str, index: int) -> Options:
     entry = schema.TensorMapT()
     entry.name, entry.tensorIndex = name.encode(), index
     return entry

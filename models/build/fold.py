@@ -76,7 +76,7 @@ def _replace_by_constant(model: Model, index: int, value: NDArray[Any]) -> None:
     tensor.quantization = tensor.sparsity = None
 
 
-def _dense(tensor: Any, values: NDArray[Any]) -> NDArray[Any]:
+def _dense(tensor: flat.Tensor, values: NDArray[Any]) -> NDArray[Any]:
     """Decode TFLite's sparse format: one level a dimension (and a block dimension), each dense or CSR."""
     sparsity, shape = tensor.sparsity, [int(n) for n in tensor.shape]
     block_map = [] if sparsity.blockMap is None else [int(d) for d in sparsity.blockMap]
