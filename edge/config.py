@@ -58,8 +58,12 @@ class ModelSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         "lite"
     )
     precision: Annotated[
-        Literal["int8", "int8-full", "float16"], _doc("number format of the models; int8-full is for the Edge TPU")
-    ] = "float16"
+        Literal["auto", "int8", "int8-full", "float16"],
+        _doc(
+            "number format of the models; auto is the one measured best for the runtime, int8-full is for the Edge TPU"
+        ),
+    ] = "auto"
+    directory: Annotated[str, _doc("a folder of models with a manifest.toml; empty is the bundled one")] = ""
     device: Annotated[str, _doc("cpu, or edgetpu[:usb|:pci][:N]", pattern=r"^(cpu|edgetpu(:(usb|pci))?(:\d+)?)$")] = (
         "cpu"
     )
@@ -80,6 +84,9 @@ class TrackerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     """[tracker]: following people from frame to frame."""
 
     max_people: Annotated[int, _doc("people followed at once", ge=1, le=5)] = 1
+    search_interval: Annotated[
+        float, _doc("seconds between looks for more people while fewer than max_people are held", ge=0)
+    ] = 0.5
     min_presence: Annotated[float, _doc("below this pose presence a person is lost, 0 to 1", ge=0, le=1)] = 0.5
 
 
@@ -107,8 +114,28 @@ class MqttSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         "edge-pose"
     )
     username: Annotated[str, _doc("empty is none")] = ""
-    password_file: Annotated[str, _doc("a file that holds the password and nothing else; empty is none")] = ""
-    keepalive: Annotated[int, _doc("seconds between pings; a dead network is noticed in 1.5 times that", ge=1)] = 5
+    password_file: Annotated[
+        str, _doc("a file that holds the password and nothing else; empty: systemd's credential mqtt-password, if any")
+    ] = ""
+    ca_file: Annotated[str, _doc("PEM file of the authority that signed the broker's certificate; empty: system's")] = (
+        ""
+    )
+    cert_file: Annotated[str, _doc("PEM file of this device's own certificate, for brokers that ask; empty: none")] = ""
+    key_file: Annotated[str, _doc("PEM file of the key of cert_file; empty: the key is in cert_file")] = ""
+    protocol: Annotated[
+        Literal["auto", "5", "3.1.1"], _doc("MQTT version; auto tries 5 and falls back to 3.1.1 where 5 is refused")
+    ] = "auto"
+    keepalive: Annotated[int, _doc("seconds; a dead network is noticed in one to two times that", ge=1, le=600)] = 5
+    packed: Annotated[bool, _doc("also publish each pose message in binary form, on pose/packed")] = False
+    presence_on: Annotated[float, _doc("seconds that somebody must be in view before presence is ON", ge=0, le=60)] = (
+        0.5
+    )
+    presence_off: Annotated[float, _doc("seconds that nobody must be in view before presence is OFF", ge=0)] = 3.0
+    health_interval: Annotated[float, _doc("seconds between health messages", ge=1, le=3600)] = 30.0
+    homeassistant: Annotated[bool, _doc("announce this device to Home Assistant (MQTT discovery)")] = False
+    homeassistant_prefix: Annotated[str, _doc("Home Assistant's discovery prefix", pattern=TOPIC_PATH)] = (
+        "homeassistant"
+    )
 
     def device(self) -> str:
         """The device's name: as set, or the host's."""
@@ -168,11 +195,10 @@ def load(
     """
     values = _from_file(config_file)
     values += _from_environment(os.environ if environment is None else environment)
-    values += [
-        Value(*name.split(".", 1), value, COMMAND_LINE)
-        for name, value in (overrides or {}).items()
-        if value is not None
-    ]
+    for name, value in (overrides or {}).items():
+        section, _, key = name.partition(".")
+        if value is not None:
+            values.append(Value(section, key, value, COMMAND_LINE))
     sections: dict[str, dict[str, Any]] = {name: {} for name in Settings.__struct_fields__}
     origins = {f"{section}.{key}": DEFAULT for section in sections for key in _section_type(section).__struct_fields__}
     for given in values:

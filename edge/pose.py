@@ -2,9 +2,10 @@
 
 Coordinate frames
 -----------------
-* **buffer px**: pixels of the image as the camera delivered it. Origin at the top left corner of the top left pixel.
-* **frame px**: pixels of the picture as published, after `Orientation` (rotation, then mirroring). The same origin
-  and unit; width and height are swapped for 90 and 270 degrees. Everything below is in frame px unless its name
+* **buffer px**: pixels of the image as the camera delivered it; (0, 0) is the top left pixel, (W - 1, H - 1) the bottom
+  right one.
+* **frame px**: pixels of the picture as published, after `Orientation` (rotation, then mirroring). The same
+  unit; width and height are swapped for 90 and 270 degrees. Everything below is in frame px unless its name
   ends in `_norm`.
 * **norm**: frame px divided by the frame's width (x, z) or height (y); 0 to 1 inside the picture. Only messages and
   files use it.
@@ -96,17 +97,17 @@ class Orientation:
 
     def frame_to_buffer(self, buffer_width_px: int, buffer_height_px: int) -> NDArray[np.float64]:
         """The affine map from frame px to buffer px, shape (3, 3), so that turning a picture costs no pixel copy."""
-        width, height = float(buffer_width_px), float(buffer_height_px)
+        right, bottom = buffer_width_px - 1.0, buffer_height_px - 1.0
         turned = {
             0: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-            90: [[0, 1, 0], [-1, 0, height], [0, 0, 1]],
-            180: [[-1, 0, width], [0, -1, height], [0, 0, 1]],
-            270: [[0, -1, width], [1, 0, 0], [0, 0, 1]],
+            90: [[0, 1, 0], [-1, 0, bottom], [0, 0, 1]],
+            180: [[-1, 0, right], [0, -1, bottom], [0, 0, 1]],
+            270: [[0, -1, right], [1, 0, 0], [0, 0, 1]],
         }[self.rotate]
         matrix = np.array(turned, dtype=np.float64)
         if self.mirror:
-            frame_width = self.size_px(buffer_width_px, buffer_height_px)[0]
-            matrix = matrix @ np.array([[-1, 0, frame_width], [0, 1, 0], [0, 0, 1]], dtype=np.float64)
+            frame_right = self.size_px(buffer_width_px, buffer_height_px)[0] - 1.0
+            matrix = matrix @ np.array([[-1, 0, frame_right], [0, 1, 0], [0, 0, 1]], dtype=np.float64)
         return matrix
 
 

@@ -1,0 +1,152 @@
+"""models/manifest.toml: which model files there are, what their tensors mean, and their sums."""
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from edge.errors import ModelChecksumError, ModelError, ModelNotFoundError
+
+MANIFEST_NAME = "manifest.toml"
+SCHEMA = 1
+
+
+class Source(msgspec.Struct, frozen=True):
+    """The upstream file that a model was made from."""
+
+    registry: str
+    package: str
+    version: str
+    path: str
+    sha256: str
+
+
+class Tensor(msgspec.Struct, frozen=True):
+    """An output: its tensor's name in the file, and what it means."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    meaning: str
+
+
+class Input(msgspec.Struct, frozen=True):
+    """The input picture: `range` is what 0 and 255 of the picture become in the model's own real numbers."""
+
+    name: str
+    shape: list[int]
+    dtype: Literal["float32", "int8"]
+    order: Literal["RGB"]
+    range: tuple[float, float]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One model file."""
+
+    name: str
+    role: Literal["detector", "landmarks"]
+    variant: str
+    precision: str
+    file: str
+    bytes: int
+    sha256: str
+    licence: str
+    source: Source
+    input: Input
+    outputs: list[Tensor]
+    committed: bool = True
+
+    def output_names(self) -> list[str]:
+        """The outputs' tensor names."""
+        return [tensor.name for tensor in self.outputs]
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """The manifest's content."""
+
+    schema: int
+    default_precision: dict[str, str]
+    models: list[Entry]
+
+
+class ModelStore:
+    """A folder of models with its manifest.
+
+    Args:
+        directory: the folder; None is the one that comes with the package.
+
+    Raises:
+        ModelNotFoundError: the folder has no manifest.
+        ModelError: the manifest is not what this version can read.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = directory or bundled_directory()
+        path = self.directory / MANIFEST_NAME
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ModelNotFoundError(
+                f"{path}: there is no {MANIFEST_NAME}; expected the models folder of an edge-pose release. "
+                "Leave model.directory empty to use the bundled models."
+            ) from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ModelError(f"{path}: the model manifest cannot be read: {error}") from None
+        try:
+            self.manifest = msgspec.convert(document, Manifest)
+        except msgspec.ValidationError as error:
+            raise ModelError(f"{path}: not a model manifest of schema {SCHEMA}: {error}") from None
+        if self.manifest.schema != SCHEMA:
+            raise ModelError(f"{path}: manifest schema {self.manifest.schema}; this version reads {SCHEMA}")
+
+    def find(self, role: str, variant: str, precision: str) -> Entry:
+        """The entry of a model.
+
+        Raises:
+            ModelNotFoundError: there is none; the message lists what there is.
+        """
+        entries = [entry for entry in self.manifest.models if entry.role == role]
+        for entry in entries:
+            if (entry.variant, entry.precision) == (variant, precision):
+                return entry
+        known = ", ".join(f"{entry.variant} {entry.precision}" for entry in entries)
+        raise ModelNotFoundError(f"no {role} model {variant} {precision} in {self.directory}; there are: {known}")
+
+    def read(self, entry: Entry) -> bytes:
+        """The model file's bytes, their sum checked.
+
+        Raises:
+            ModelNotFoundError: the file is missing.
+            ModelChecksumError: its SHA-256 is not the manifest's.
+        """
+        path = self.path(entry)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            hint = (
+                "Reinstall edge-pose to bring it back."
+                if entry.committed
+                else f"It is not shipped; `python -m models.build {entry.variant}` makes it."
+            )
+            raise ModelNotFoundError(f"{path}: the model file is missing. {hint}") from None
+        except OSError as error:
+            raise ModelError(f"{path}: the model file cannot be read: {error}") from None
+        found = hashlib.sha256(data).hexdigest()
+        if found != entry.sha256:
+            raise ModelChecksumError(
+                f"{path}: SHA-256 {found[:16]}..., {len(data)} bytes; the manifest expects {entry.sha256[:16]}..., "
+                f"{entry.bytes} bytes. The file is damaged or was changed: reinstall edge-pose."
+            )
+        return data
+
+    def path(self, entry: Entry) -> Path:
+        """Where the model file should be."""
+        return self.directory / entry.file
+
+
+def bundled_directory() -> Path:
+    """The models that come with the package: inside it when installed, beside it in a checkout."""
+    inside = Path(__file__).parent / "_models"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "models"

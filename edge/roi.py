@@ -1,0 +1,122 @@
+"""Regions of interest: made from a detection or from landmarks, sampled into a crop, projected back. Pure geometry.
+
+Constants and formulas are those of MediaPipe's pose graphs (Apache-2.0) and the BlazePose paper (arXiv 2006.10204).
+"""
+
+import math
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.pose import Detection, Frame, Roi
+
+# The square round the person is this much larger than the circle that the two alignment points describe
+# (pose_detection_to_roi and pose_landmarks_to_roi graphs: scale_x = scale_y = 1.25).
+ROI_SCALE: Final = 1.25
+
+# Indices into Detection.keypoints_px (detector's keypoints 0 and 1: mid-hip centre, full-body scale point).
+_CENTER, _SCALE_POINT = 0, 1
+
+
+def from_points(center_px: NDArray[np.float32], scale_point_px: NDArray[np.float32]) -> Roi:
+    """The ROI from its two alignment points.
+
+    Args:
+        center_px: the middle of the hips, shape (2,), frame px.
+        scale_point_px: a point on the circle round the whole body, above the head, shape (2,), frame px.
+
+    Returns:
+        A square centred on the hips, in which the line from centre to scale point runs straight up.
+    """
+    dx = float(scale_point_px[0] - center_px[0])
+    dy = float(scale_point_px[1] - center_px[1])
+    side = 2.0 * math.hypot(dx, dy) * ROI_SCALE
+    return Roi(float(center_px[0]), float(center_px[1]), side, wrap_angle(math.pi / 2 - math.atan2(-dy, dx)))
+
+
+def from_detection(detection: Detection) -> Roi:
+    """The ROI of a person whom the detector found."""
+    return from_points(detection.keypoints_px[_CENTER], detection.keypoints_px[_SCALE_POINT])
+
+
+def from_auxiliary(auxiliary_px: NDArray[np.float32]) -> Roi:
+    """The next frame's ROI from this frame's auxiliary landmarks, shape (2, 2), frame px."""
+    return from_points(auxiliary_px[0], auxiliary_px[1])
+
+
+def whole_frame(frame: Frame) -> Roi:
+    """The upright square round the whole frame: the detector's letterbox."""
+    return Roi(frame.width_px / 2, frame.height_px / 2, float(max(frame.width_px, frame.height_px)), 0.0)
+
+
+def wrap_angle(angle_rad: float) -> float:
+    """The same direction in [-pi, pi)."""
+    wrapped = angle_rad - 2 * math.pi * math.floor((angle_rad + math.pi) / (2 * math.pi))
+    return -math.pi if wrapped >= math.pi else wrapped  # rounding may land on pi itself
+
+
+def crop_to_frame(roi: Roi, size_px: int) -> NDArray[np.float64]:
+    """The affine map from crop px of a `size_px` square to frame px, shape (3, 3).
+
+    The ROI's corners map to the crop's corners, without a half-pixel shift, as MediaPipe samples.
+    """
+    scale = roi.side_px / size_px
+    cos, sin = math.cos(roi.rotation_rad) * scale, math.sin(roi.rotation_rad) * scale
+    half = size_px / 2
+    return np.array(
+        [
+            [cos, -sin, roi.x_px - (cos - sin) * half],
+            [sin, cos, roi.y_px - (sin + cos) * half],
+            [0.0, 0.0, 1.0],
+        ],
+        dtype=np.float64,
+    )
+
+
+def sample(frame: Frame, roi: Roi, out: NDArray[np.uint8], *, zero_border: bool) -> None:
+    """Sample the ROI from the frame's buffer into `out`: one warp that crops, scales, turns and mirrors at once.
+
+    Bilinear without anti-aliasing, as the models were trained and as MediaPipe does it. The channels stay in the
+    buffer's order.
+
+    Args:
+        frame: where to sample from.
+        roi: what to sample.
+        out: written in place, shape (S, S, 3), uint8.
+        zero_border: pixels outside the frame are black (the detector's letterbox); otherwise the edge is repeated.
+    """
+    crop_to_buffer = frame.to_buffer() @ crop_to_frame(roi, out.shape[0])
+    cv2.warpAffine(
+        frame.image,
+        crop_to_buffer[:2],
+        (out.shape[1], out.shape[0]),
+        dst=out,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT if zero_border else cv2.BORDER_REPLICATE,
+    )
+
+
+def project(roi: Roi, points_norm: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Points of a crop back into the frame.
+
+    Args:
+        roi: the crop's ROI.
+        points_norm: shape (N, 2), float32, in units of the crop's side: (0, 0) its top left, (1, 1) its bottom right.
+
+    Returns:
+        Shape (N, 2), float32, frame px.
+    """
+    matrix = crop_to_frame(roi, 1).astype(np.float32)
+    projected: NDArray[np.float32] = points_norm @ matrix[:2, :2].T + matrix[:2, 2]
+    return projected
+
+
+def rotate_about_origin(points: NDArray[np.float32], angle_rad: float) -> NDArray[np.float32]:
+    """Points of shape (N, 3) whose x, y are turned clockwise on the screen by the angle; the third axis stays."""
+    cos, sin = np.float32(math.cos(angle_rad)), np.float32(math.sin(angle_rad))
+    turned = points.copy()
+    turned[:, 0] = cos * points[:, 0] - sin * points[:, 1]
+    turned[:, 1] = sin * points[:, 0] + cos * points[:, 1]
+    return turned

@@ -1,0 +1,163 @@
+"""Run a .tflite model: picture in, outputs by name. The only file that knows the TFLite runtimes and devices."""
+
+import importlib
+import importlib.metadata
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import DelegateError, MissingDependencyError, ModelError
+from edge.manifest import Entry, ModelStore
+from edge.pose import ColorOrder
+
+# The runtimes, preferred one first: the distribution's name and the module that has the Interpreter. ai-edge-litert
+# hands int8 operators to XNNPACK; tflite-runtime 2.14 does not.
+RUNTIMES: Final = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+}
+# int8 inputs are quantized so that a pixel p becomes p - 128, whatever the model's own scale.
+INT8_OFFSET: Final = np.uint8(0x80)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The TFLite runtime that was chosen."""
+
+    name: str
+    version: str
+    module: ModuleType
+
+
+def load_runtime(choice: str = "auto") -> Runtime:
+    """Import a TFLite runtime.
+
+    Args:
+        choice: a name of `RUNTIMES`, or `auto` for the first one installed.
+
+    Raises:
+        MissingDependencyError: it is not installed, or cannot be imported.
+    """
+    names = list(RUNTIMES) if choice == "auto" else [choice]
+    reasons = []
+    for name in names:
+        try:
+            module = importlib.import_module(RUNTIMES[name])
+            return Runtime(name, importlib.metadata.version(name), module)
+        except ImportError as error:
+            reasons.append(f"{name}: {error}")
+    install = "pip install 'edge-pose[tflite]'" if choice == "tflite-runtime" else "pip install ai-edge-litert"
+    raise MissingDependencyError(f"no TFLite runtime can be imported ({'; '.join(reasons)}). Install one: {install}")
+
+
+class Model:
+    """A loaded model on a device.
+
+    Args:
+        store: where models are.
+        entry: which one.
+        runtime: what runs it.
+        device: `cpu`.
+        threads: CPU threads.
+
+    Raises:
+        ModelError: missing, damaged, or not a model that this runtime can run.
+        DelegateError: the device is not there.
+    """
+
+    def __init__(self, store: ModelStore, entry: Entry, runtime: Runtime, device: str, threads: int) -> None:
+        if device != "cpu":
+            raise DelegateError(f"device {device!r}: this version runs on the CPU only; set device = 'cpu'")
+        self.entry = entry
+        self.runtime = runtime
+        self.device = device
+        self._path = store.path(entry)
+        # The interpreter reads constants from these bytes for as long as it lives.
+        self._data = store.read(entry)
+        try:
+            self._interpreter = runtime.module.Interpreter(model_content=self._data, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"{self._path}: {runtime.name} {runtime.version} cannot load this model: {str(error).strip()}"
+            ) from None
+        self._input = self._interpreter.get_input_details()[0]
+        self._outputs: dict[str, dict[str, Any]] = {
+            detail["name"]: detail for detail in self._interpreter.get_output_details()
+        }
+        self._check()
+        self.input_size_px = int(self._input["shape"][1])
+        self._float_input = self._input["dtype"] == np.float32
+        low, high = entry.input.range
+        self._scale, self._offset = np.float32((high - low) / 255), np.float32(low)
+        self._rgb = np.empty((self.input_size_px, self.input_size_px, 3), dtype=np.uint8)
+
+    def _check(self) -> None:
+        missing = [name for name in self.entry.output_names() if name not in self._outputs]
+        if missing or list(self._input["shape"]) != self.entry.input.shape:
+            raise ModelError(
+                f"{self._path}: not the model that the manifest describes: input {self._input['shape'].tolist()}, "
+                f"outputs {sorted(self._outputs)}; expected input {self.entry.input.shape}, outputs "
+                f"{sorted(self.entry.output_names())}"
+            )
+
+    def set_image(self, image: NDArray[np.uint8], color: ColorOrder) -> None:
+        """Write a picture into the input tensor, in the model's channel order and number format.
+
+        Args:
+            image: shape (S, S, 3) with S = `input_size_px`, uint8.
+            color: order of its channels.
+        """
+        target = self._interpreter.tensor(self._input["index"])()[0]
+        if self._float_input:
+            rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=self._rgb) if color == "BGR" else image
+            np.multiply(rgb, self._scale, out=target)
+            if self._offset:
+                target += self._offset
+            return
+        pixels = target.view(np.uint8)
+        if color == "BGR":
+            cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=pixels)
+        else:
+            pixels[:] = image
+        # p - 128 in two's complement is p with its top bit flipped.
+        np.bitwise_xor(pixels, INT8_OFFSET, out=pixels)
+
+    def invoke(self) -> None:
+        """Run the model.
+
+        Raises:
+            ModelError: the runtime failed.
+        """
+        try:
+            self._interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"{self._path}: the model failed while running: {str(error).strip()}") from None
+
+    def output(self, name: str) -> NDArray[np.float32]:
+        """An output as float32 real numbers, in its own shape; a copy."""
+        return self.output_at(name, ())
+
+    def output_at(self, name: str, index: tuple[Any, ...]) -> NDArray[np.float32]:
+        """Elements of an output as float32 real numbers, without converting the rest; a copy.
+
+        Args:
+            name: the output's name in the manifest.
+            index: anything that numpy takes as an index.
+        """
+        detail = self._outputs[name]
+        # The view into the interpreter's memory must be gone before the next invoke, so only a copy leaves.
+        values = self._interpreter.tensor(detail["index"])()[index]
+        if detail["dtype"] == np.float32:
+            return np.array(values, dtype=np.float32)
+        scale, zero_point = detail["quantization"]
+        real: NDArray[np.float32] = (values.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+        return real
+
+    def has_output(self, name: str) -> bool:
+        """Whether the model has an output of that name."""
+        return name in self._outputs

@@ -1,0 +1,95 @@
+"""The One Euro filter (Casiez, Roussel, Vogel: CHI 2012), over all joints of a person at once.
+
+Cutoffs and slopes are those of MediaPipe's pose_landmark_filtering graph (Apache-2.0).
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.pose import Landmarks
+
+# Velocity is measured in sizes of the person, so that the same motion is smoothed alike near and far; below this size
+# it has no meaning and the filter lets everything through (min_allowed_object_scale).
+MIN_SCALE_PX: Final = 1e-6
+# Share of the new value in the smoothed visibility.
+VISIBILITY_ALPHA: Final = 0.1
+
+
+class OneEuroFilter:
+    """A low-pass filter whose cutoff rises with speed: still things stand still, fast things do not lag.
+
+    Args:
+        min_cutoff_hz: cutoff at rest.
+        beta: how fast the cutoff rises with speed, Hz a unit of scaled velocity.
+        derivative_cutoff_hz: cutoff of the velocity's own low-pass.
+    """
+
+    def __init__(self, min_cutoff_hz: float, beta: float, derivative_cutoff_hz: float = 1.0) -> None:
+        self._min_cutoff_hz = min_cutoff_hz
+        self._beta = beta
+        self._derivative_cutoff_hz = derivative_cutoff_hz
+        self._time_s = -math.inf
+        self._raw: NDArray[np.float64] | None = None
+        self._smoothed = np.empty(0)
+        self._velocity = np.empty(0)
+
+    def apply(self, values: NDArray[np.float32], time_s: float, velocity_scale: float) -> NDArray[np.float32]:
+        """The smoothed values.
+
+        Args:
+            values: any shape, the same at every call.
+            time_s: capture time, rising; a value that is not later than the one before passes unfiltered.
+            velocity_scale: velocity is multiplied by this before it moves the cutoff.
+        """
+        raw = values.astype(np.float64)
+        if self._raw is None:
+            self._raw, self._smoothed, self._velocity = raw, raw, np.zeros_like(raw)
+            self._time_s = time_s
+            return values
+        step_s = time_s - self._time_s
+        if step_s <= 0:
+            return values
+        velocity = (raw - self._raw) * (velocity_scale / step_s)
+        self._velocity += _alpha(self._derivative_cutoff_hz, step_s) * (velocity - self._velocity)
+        cutoff_hz = self._min_cutoff_hz + self._beta * np.abs(self._velocity)
+        self._smoothed = self._smoothed + _alpha(cutoff_hz, step_s) * (raw - self._smoothed)
+        self._raw, self._time_s = raw, time_s
+        return self._smoothed.astype(np.float32)
+
+
+def _alpha(cutoff_hz: float | NDArray[np.float64], step_s: float) -> NDArray[np.float64]:
+    """Share of the new value for a cutoff and a time step."""
+    return np.asarray(1.0 / (1.0 + 1.0 / (2 * math.pi * np.asarray(cutoff_hz) * step_s)))
+
+
+class PoseSmoother:
+    """Smooths one person's landmarks over time. A new person gets a new smoother."""
+
+    def __init__(self) -> None:
+        self._body = OneEuroFilter(0.05, 80.0)
+        self._auxiliary = OneEuroFilter(0.01, 10.0)
+        self._world = OneEuroFilter(0.1, 40.0)
+        self._visibility: NDArray[np.float32] | None = None
+
+    def apply(self, found: Landmarks, time_s: float, scale_px: float) -> Landmarks:
+        """The smoothed landmarks.
+
+        Args:
+            found: what the model says of this frame.
+            time_s: the frame's capture time.
+            scale_px: the person's size: the side of the ROI.
+        """
+        if scale_px < MIN_SCALE_PX:
+            return found
+        keypoints = found.keypoints_px.copy()
+        keypoints[:, :3] = self._body.apply(found.keypoints_px[:, :3], time_s, 1.0 / scale_px)
+        if self._visibility is None:
+            self._visibility = found.keypoints_px[:, 3].copy()
+        self._visibility += np.float32(VISIBILITY_ALPHA) * (found.keypoints_px[:, 3] - self._visibility)
+        keypoints[:, 3] = self._visibility
+        auxiliary = self._auxiliary.apply(found.auxiliary_px, time_s, 1.0 / scale_px)
+        world = None if found.world_m is None else self._world.apply(found.world_m, time_s, 1.0)
+        return Landmarks(found.presence, keypoints, auxiliary, world)
