@@ -54,5 +54,13 @@ class BrokerError(EdgePoseError, ConnectionError):
     """An MQTT broker that cannot be reached or refuses."""
 
 
+class BrokerRefusedError(BrokerError):
+    """A broker that answers, but does not let this client in: user name, password, certificate or protocol."""
+
+
+class MessageError(EdgePoseError, ValueError):
+    """A message that does not follow the wire format."""
+
+
 class MissingDependencyError(EdgePoseError, ImportError):
     """An optional package that is not installed; the message holds the command that installs it."""
