@@ -49,6 +49,18 @@ class CameraSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     mirror: Annotated[bool, _doc("swap left and right, after turning")] = False
     realtime: Annotated[bool, _doc("a video file is paced like a camera")] = False
     loop: Annotated[bool, _doc("a file or folder starts again at its end")] = False
+    rtsp_transport: Annotated[
+        Literal["tcp", "udp"], _doc("how RTSP pictures travel: tcp loses none, udp is sooner on a clean network")
+    ] = "tcp"
+    pixel_format: Annotated[
+        Literal["auto", "MJPG", "YUYV"], _doc("asked of a USB camera; MJPG fits more frames through USB")
+    ] = "auto"
+    open_timeout: Annotated[float, _doc("seconds until a camera or stream must give its first frame", ge=1, le=120)] = (
+        10.0
+    )
+    stall_timeout: Annotated[
+        float, _doc("seconds without a frame after which a source is reported stalled and opened again", ge=0.5, le=600)
+    ] = 5.0
 
 
 class ModelSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -320,7 +332,15 @@ def _check_names(settings: Settings, origins: Mapping[str, str]) -> None:
         )
 
 
-def to_plain(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The settings as nested dictionaries of plain values, for printing."""
-    plain: dict[str, dict[str, Any]] = msgspec.to_builtins(settings)
-    return plain
+def as_toml(loaded: Loaded) -> str:
+    """The settings in force as a TOML document; each line says what it means and, behind it, where it came from."""
+    lines = []
+    plain = msgspec.to_builtins(loaded.settings)
+    section_before = ""
+    for section, key, meaning, _ in describe():
+        if section != section_before:
+            lines += [f"\n[{section}]" if section_before else f"[{section}]"]
+            section_before = section
+        value = msgspec.json.encode(plain[section][key]).decode()  # JSON's scalars are TOML's too
+        lines += [f"# {meaning}", f"{key} = {value}  # {loaded.origins[f'{section}.{key}']}"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,70 @@
+"""Where frames come from: `open_source` turns what the user wrote into a `Source`."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from edge.camera_files import open_path
+from edge.camera_live import LiveSource
+from edge.camera_opencv import Device, Stream
+from edge.camera_picamera2 import PiCamera
+from edge.camera_source import Source, redact
+from edge.config import CameraSettings
+from edge.errors import ConfigError
+
+__all__ = ["Source", "open_source", "redact"]
+
+STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
+FORMS = "picamera2[:N], /dev/videoN or N, rtsp://, http(s)://, a video file, an image, a folder of images, sample"
+
+
+def open_source(settings: CameraSettings) -> Source:
+    """Open the source that the settings name, and wait until it is known to give frames.
+
+    Raises:
+        ConfigError: a source that is not of a known form.
+        SourceNotFoundError: a file or device that is not there.
+        UnreadableMediaError: a file or folder without a readable picture.
+        SourceError: a camera or stream that does not open, or gives no frame within `open_timeout`.
+        MissingDependencyError: picamera2 where it is not installed.
+    """
+    return _opener(settings.source)(settings)
+
+
+def _opener(source: str) -> Callable[[CameraSettings], Source]:
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source)
+    if scheme:
+        if scheme[1].lower() not in STREAM_SCHEMES:
+            raise ConfigError(f"camera.source = {redact(source)!r}: {scheme[1]}:// is not known; expected {FORMS}")
+        return _stream
+    if source == "sample":
+        return _sample
+    if source == "picamera2" or source.startswith("picamera2:"):
+        return _picamera2
+    if source.isdecimal() or source.startswith("/dev/"):
+        return _device
+    if not source:
+        raise ConfigError(f"camera.source is empty; expected {FORMS}")
+    return _file
+
+
+def _stream(settings: CameraSettings) -> Source:
+    return LiveSource(Stream(settings), settings)
+
+
+def _device(settings: CameraSettings) -> Source:
+    return LiveSource(Device(settings), settings)
+
+
+def _picamera2(settings: CameraSettings) -> Source:
+    return LiveSource(PiCamera(settings), settings)
+
+
+def _sample(settings: CameraSettings) -> Source:
+    from edge.sample import clip_path
+
+    return open_path(clip_path(), settings)
+
+
+def _file(settings: CameraSettings) -> Source:
+    return open_path(Path(settings.source).expanduser(), settings)

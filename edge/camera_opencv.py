@@ -1,0 +1,243 @@
+"""Capture through OpenCV, the only file that uses `cv2.VideoCapture`: video files, V4L2 cameras and network streams."""
+
+import logging
+import math
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.camera_live import Picture
+from edge.camera_source import redact
+from edge.config import CameraSettings
+from edge.errors import SourceError, SourceNotFoundError, UnreadableMediaError
+
+_log = logging.getLogger(__name__)
+
+# FFmpeg's options reach OpenCV through one environment variable, read while a capture opens: one at a time.
+_opening = threading.Lock()
+_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+# A connection that is refused, unknown or silent is told apart by a plain TCP connection within this time.
+_DIAGNOSIS_S = 3.0
+# Time stamps beyond this are none.
+LONGEST_VIDEO_S = 1e8
+_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+
+
+# Keep OpenCV's and FFmpeg's own messages off stderr, unless the user asked for them in OpenCV's variables. OpenCV reads
+# the first (AV_LOG_QUIET) once, when anything in the process first uses FFmpeg: so it is set here, on import.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    cv2.setLogLevel(0)
+
+
+def video_capture(what: str, backend: int, options: dict[int, float], ffmpeg_options: str = "") -> cv2.VideoCapture:
+    """Open a capture; the caller looks whether it `isOpened()`."""
+    flat = [int(number) for pair in options.items() for number in pair]
+    with _opening:
+        before = os.environ.get(_OPTIONS)
+        if ffmpeg_options:
+            os.environ[_OPTIONS] = ffmpeg_options
+        try:
+            return cv2.VideoCapture(what, backend, flat)
+        finally:
+            if ffmpeg_options:
+                os.environ.pop(_OPTIONS)
+                if before is not None:
+                    os.environ[_OPTIONS] = before
+
+
+class VideoReader:
+    """A video file, frame by frame, with its time stamps.
+
+    Attributes:
+        fps: the container's nominal rate; `assumed_fps` where it names none.
+        frames: how many frames the container promises; 0 where it does not say.
+
+    Raises:
+        UnreadableMediaError: from the constructor: no video that can be decoded.
+    """
+
+    def __init__(self, path: Path, assumed_fps: float) -> None:
+        self._path = path
+        self._capture = video_capture(str(path.absolute()), cv2.CAP_FFMPEG, {})
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise UnreadableMediaError(
+                f"{path}: not a video or image that can be decoded. Expected a video file such as MP4, MKV, AVI or "
+                "MOV, or a JPEG, PNG, WebP, BMP or TIFF image."
+            )
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if math.isfinite(fps) and 0 < fps <= 1000 else assumed_fps
+        self.frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self._next = 0
+        self._time_s = 0.0
+
+    def read(self) -> tuple[NDArray[np.uint8], float] | None:
+        """The next picture, BGR, shape (H, W, 3), and its time in the file in seconds; None at the end."""
+        arrived, image = self._capture.read()
+        if not arrived:
+            return None
+        stamp_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        # A container without time stamps reports 0 or FFmpeg's AV_NOPTS_VALUE, about -4e17 s, for every frame: then
+        # frames are 1 / fps apart.
+        if self._next == 0 and not abs(stamp_s) < LONGEST_VIDEO_S:
+            stamp_s = 0.0
+        elif self._next > 0 and not self._time_s < stamp_s < LONGEST_VIDEO_S:
+            stamp_s = self._time_s + 1 / self.fps
+        self._next += 1
+        self._time_s = stamp_s
+        return np.asarray(image, dtype=np.uint8), stamp_s
+
+    def describe(self) -> str:
+        """Size, rate and length in words."""
+        size = f"{self._capture.get(cv2.CAP_PROP_FRAME_WIDTH):.0f}x{self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT):.0f}"
+        return f"{size} at {self.fps:g} fps" + (f", {self.frames} frames" if self.frames else "")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._capture.release()
+
+
+class _Capture:
+    """What V4L2 cameras and network streams share: both are a `cv2.VideoCapture` that may fail at any time."""
+
+    recording = False
+
+    def __init__(self, settings: CameraSettings) -> None:
+        self.name = redact(settings.source)
+        self._settings = settings
+        self._capture: cv2.VideoCapture | None = None
+
+    def grab(self) -> Picture:
+        """See `edge.camera_live.Grabber`."""
+        if self._capture is None:
+            raise SourceError(f"{self.name}: not open")
+        asked_s = time.monotonic()
+        arrived, image = self._capture.read()
+        now_s = time.monotonic()
+        # A read that ran into its timeout may still return a picture that was waiting in the decoder: an old one, from
+        # a connection that FFmpeg has given up.
+        silent = now_s - asked_s >= self._settings.stall_timeout
+        if silent or not arrived:
+            raise SourceError(f"{self.name}: {'silent' if silent else 'gives no more pictures'}")
+        captured_s = self._captured_s(self._capture, now_s)
+        return Picture(np.asarray(image, dtype=np.uint8), captured_s, captured_s)
+
+    def close(self) -> None:
+        """See `edge.camera_live.Grabber`."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+    def _captured_s(self, _capture: cv2.VideoCapture, now_s: float) -> float:
+        return now_s
+
+
+class Device(_Capture):
+    """A V4L2 camera: `N` for /dev/videoN, or a path such as /dev/v4l/by-id/..., which stays the same when replugged."""
+
+    def __init__(self, settings: CameraSettings) -> None:
+        super().__init__(settings)
+        source = settings.source
+        self._path = Path(f"/dev/video{int(source)}" if source.isdecimal() else source)
+        self.name = str(self._path)
+
+    def open(self) -> str:
+        """See `edge.camera_live.Grabber`."""
+        self._look()
+        asked = self._settings
+        # OpenCV waits 10 s for a frame by itself; a stall is to be noticed sooner.
+        os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(max(1, round(asked.stall_timeout)))
+        options: dict[int, float] = {}
+        if asked.pixel_format != "auto":
+            options[cv2.CAP_PROP_FOURCC] = cv2.VideoWriter.fourcc(*asked.pixel_format)
+        options |= {cv2.CAP_PROP_FRAME_WIDTH: asked.width, cv2.CAP_PROP_FRAME_HEIGHT: asked.height}
+        # By its real path: a by-id link names the device, and OpenCV knows cameras by /dev/videoN.
+        capture = video_capture(str(self._path.resolve()), cv2.CAP_V4L2, options)
+        self._capture = capture
+        if not capture.isOpened():
+            self.close()
+            raise SourceError(
+                f"{self._path}: the device does not open as a camera. It may be in use by another program, or be no "
+                "capture device: `edge-pose doctor` lists the cameras."
+            )
+        capture.set(cv2.CAP_PROP_FPS, asked.fps)
+        return self._got(capture)
+
+    def _look(self) -> None:
+        if not self._path.exists():
+            raise SourceNotFoundError(
+                f"{self._path}: there is no such device. Plug the camera in, or see `edge-pose doctor` for the cameras."
+            )
+        if not self._path.is_char_device():
+            raise SourceError(f"{self._path}: expected a camera device such as /dev/video0, and this is none.")
+        if not os.access(self._path, os.R_OK | os.W_OK):
+            raise SourceError(
+                f"{self._path}: no permission to use the camera. Add the user to the group `video`: "
+                "sudo usermod -aG video $USER, then log in again."
+            )
+
+    def _got(self, capture: cv2.VideoCapture) -> str:
+        code = int(capture.get(cv2.CAP_PROP_FOURCC))
+        letters = code.to_bytes(4, "little").decode("ascii", "replace").strip("\0 ")
+        width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        got = f"{width}x{height} {letters} at {fps:g} fps"
+        asked = self._settings
+        if (width, height) != (asked.width, asked.height) or abs(fps - asked.fps) > 0.5:
+            got += f" (asked for {asked.width}x{asked.height} at {asked.fps:g} fps)"
+        return got
+
+    def _captured_s(self, capture: cv2.VideoCapture, now_s: float) -> float:
+        """The driver's time stamp where it is on the monotonic clock, as is usual; else the moment of arrival."""
+        stamp_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        return stamp_s if now_s - 5 < stamp_s <= now_s else now_s
+
+
+class Stream(_Capture):
+    """An RTSP or HTTP stream, through FFmpeg."""
+
+    def open(self) -> str:
+        """See `edge.camera_live.Grabber`."""
+        asked = self._settings
+        options: dict[int, float] = {
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: 1000 * asked.open_timeout,
+            cv2.CAP_PROP_READ_TIMEOUT_MSEC: 1000 * asked.stall_timeout,
+        }
+        ffmpeg_options = f"rtsp_transport;{asked.rtsp_transport}|fflags;nobuffer|flags;low_delay"
+        capture = video_capture(asked.source, cv2.CAP_FFMPEG, options, ffmpeg_options)
+        self._capture = capture
+        if not capture.isOpened():
+            self.close()
+            raise SourceError(f"{self.name}: the stream does not open: {_why_not(asked.source)}")
+        size = f"{capture.get(cv2.CAP_PROP_FRAME_WIDTH):.0f}x{capture.get(cv2.CAP_PROP_FRAME_HEIGHT):.0f}"
+        transport = f" over {asked.rtsp_transport}" if asked.source.lower().startswith("rtsp") else ""
+        return f"{size}{transport}"
+
+
+def _why_not(url: str) -> str:
+    """What a plain TCP connection to the stream's server says; FFmpeg's own reason does not get through OpenCV."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme.lower()]
+    except ValueError:
+        return "this is not a valid URL; expected for instance rtsp://user:password@host:554/path."
+    try:
+        with socket.create_connection((host, port), timeout=_DIAGNOSIS_S):
+            return (
+                f"{host} answers on port {port}, but gives no stream there. "
+                "Check the path, the user name and the password of the URL."
+            )
+    except socket.gaierror:
+        return f"the host name {host!r} is not known. Check the URL and the network."
+    except TimeoutError:
+        return f"{host} does not answer on port {port}. Check the address, and that the camera is switched on."
+    except OSError as error:
+        return f"{host} port {port}: {error.strerror or error}. Check the address, and that the server is running."

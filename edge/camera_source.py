@@ -1,0 +1,128 @@
+"""What every source of frames promises, whatever it is made of.
+
+The contract, which `tests/test_camera_contract.py` runs over every source that can exist on the machine:
+
+* **Order.** `number` counts up; a gap means frames that nobody saw. A live source keeps one frame, the newest: whoever
+  is slow loses frames, never time, so the age of a frame handed over is at most one frame interval of the source plus
+  the time it waited for the caller. A file or folder that is not live gives every frame.
+* **Time.** `time_s` strictly increases within a run, over reopening and `loop` too.
+* **Colour.** `Frame.color` states the order of the channels; every source here gives BGR.
+* **Orientation.** Rotation and mirroring are stated in `Frame.orientation`; the pixels are not touched.
+* **The end.** A file, an image or a folder ends its iteration. A live source never ends by itself: a loss is answered
+  by opening it again, with growing, jittered pauses, until somebody calls `close`.
+* **Silence.** A live source that gives no frame for `stall_timeout` seconds is `stalled`: one `stall` in the log, and
+  one `recovered` with the next frame.
+* **Secrets.** `name` holds no password: it is what logs, errors and messages may show.
+* **Cleaning up.** `close` may be called twice, from any thread and in the middle of a read; afterwards no thread, file
+  handle or camera is held.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit, urlunsplit
+
+from edge.pose import Frame
+
+HIDDEN = "***"
+# Some cameras take the password in the path or the query: rtsp://host/user=admin&password=secret, ?token=secret.
+_SECRET = re.compile(
+    r"((?:pass(?:word|wd|phrase)?|pwd|token|key|secret|auth\w*|user(?:name)?|usr)=)[^&;/#]*", re.IGNORECASE
+)
+# Time stamps that stand still or run backwards are moved this far on, so that speeds stay finite.
+SMALLEST_STEP_S = 1e-3
+
+
+class Source(ABC):
+    """A source of frames: a context manager and an iterator of `Frame`. The module's page holds the contract.
+
+    Attributes:
+        name: what the source is called in logs and messages; without credentials.
+        details: what it gives, as found out on opening: size, format, rate.
+        live: whether frames come at their own pace, so that late callers lose some.
+        dropped: frames that arrived and that nobody saw.
+        stalls: how often no frame came for `stall_timeout` seconds.
+        reopened: how often a lost source was opened again with success.
+    """
+
+    name: str
+    details: str = ""
+    live: bool = False
+    dropped: int = 0
+    stalls: int = 0
+    reopened: int = 0
+
+    @property
+    def stalled(self) -> bool:
+        """Whether a live source has given no frame for `stall_timeout` seconds."""
+        return False
+
+    @property
+    @abstractmethod
+    def ended(self) -> bool:
+        """Whether no frame will ever come again: the end of a file, or `close`."""
+
+    @abstractmethod
+    def read(self, timeout_s: float | None = None) -> Frame | None:
+        """The next frame; of a live source the newest one not yet handed over.
+
+        Args:
+            timeout_s: how long to wait; None waits for as long as it takes.
+
+        Returns:
+            None after `timeout_s` without a frame, or at the end; `ended` tells which.
+
+        Raises:
+            SourceError: a file that cannot be read any further. A live source raises only on opening.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything. Harmless when called again."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        frame = self.read()
+        if frame is None:
+            raise StopIteration
+        return frame
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def redact(source: str) -> str:
+    """The source as it may be shown: credentials in a URL replaced by `***`."""
+    if "://" not in source:
+        return source
+    try:
+        parts = urlsplit(source)
+    except ValueError:  # for instance an unfinished IPv6 address: show no more than the scheme
+        return f"{source.split('://', 1)[0]}://{HIDDEN}"
+    place = parts.netloc.rpartition("@")
+    netloc = f"{HIDDEN}@{place[2]}" if place[1] else place[2]
+    query = re.sub(r"=[^&;]*", f"={HIDDEN}", parts.query)
+    return urlunsplit((parts.scheme, netloc, _SECRET.sub(rf"\1{HIDDEN}", parts.path), query, ""))
+
+
+class RisingClock:
+    """Makes time stamps strictly increasing."""
+
+    def __init__(self) -> None:
+        self._last_s: float | None = None
+
+    def __call__(self, time_s: float) -> float:
+        """The stamp itself, or a little more than the one before where it did not rise."""
+        if self._last_s is not None and time_s <= self._last_s:
+            time_s = self._last_s + SMALLEST_STEP_S
+        self._last_s = time_s
+        return time_s
