@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import roi
+from edge.logistic import logit, sigmoid
 from edge.pose import Detection, Frame, Roi
 from edge.runtime import Model
 
@@ -29,12 +30,6 @@ def make_anchors() -> NDArray[np.float32]:
         rows_of_x_y = np.stack([np.tile(centres, cells), np.repeat(centres, cells)], axis=1)
         layers.append(np.repeat(rows_of_x_y, repeats, axis=0))
     return np.concatenate(layers, dtype=np.float32)
-
-
-def score_to_logit(score: float) -> float:
-    """The logit whose sigmoid is the score; infinite at 0 and 1."""
-    with np.errstate(divide="ignore"):
-        return float(np.log(score) - np.log1p(-np.float64(score)))
 
 
 def decode(
@@ -58,9 +53,9 @@ def decode(
         Scores, shape (M,), and geometry, shape (M, 12), in units of the input's side: x1, y1, x2, y2, then the four
         keypoints.
     """
-    chosen = np.flatnonzero(logits >= score_to_logit(min_score))
+    chosen = np.flatnonzero(logits >= logit(min_score))
     clipped = np.clip(logits[chosen], -SCORE_CLIP, SCORE_CLIP)
-    scores = (1.0 / (1.0 + np.exp(-clipped))).astype(np.float32)
+    scores = sigmoid(clipped)
     order = np.argsort(-scores, kind="stable")
     chosen, scores = chosen[order], scores[order]
     raw = boxes[chosen] / np.float32(size_px)

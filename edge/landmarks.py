@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import roi
+from edge.logistic import sigmoid
 from edge.pose import NUM_KEYPOINTS, Frame, Landmarks, Roi
 from edge.runtime import Model
 
@@ -23,13 +24,6 @@ HEATMAP_REACH: Final = 3
 MIN_PEAK_CONFIDENCE: Final = 0.5
 
 _WINDOW = np.arange(-HEATMAP_REACH, HEATMAP_REACH + 1)
-
-
-def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The logistic function, element by element; no overflow at large values."""
-    with np.errstate(over="ignore"):
-        result: NDArray[np.float32] = 1.0 / (1.0 + np.exp(-logits, dtype=np.float32))
-    return result
 
 
 def refine(points_norm: NDArray[np.float32], windows: NDArray[np.float32], inside: NDArray[np.bool_]) -> None:

@@ -1,0 +1,167 @@
+"""The loop: a source's frames through the estimator to whoever wants the messages, with figures kept on the way."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic, perf_counter
+from typing import Final
+
+from edge.camera import Source
+from edge.estimator import Estimate, PoseEstimator
+from edge.messages import PoseMessage, encode, pose_message
+from edge.pose import Frame
+
+# The stop event is looked at this often while no frame comes.
+POLL_S: Final = 0.25
+# Figures are kept of this many frames: a minute at 30 frames per second.
+WINDOW_FRAMES: Final = 1800
+
+
+@dataclass(slots=True)
+class Figures:
+    """What the loop has done so far, and how fast lately.
+
+    Attributes:
+        frames: processed frames.
+        frames_with_people: of those, frames in which somebody was found.
+        frames_detected: of those with people, frames on which the detector ran.
+        detector_runs: all frames on which the detector ran.
+        messages: messages made.
+        latency_ms: capture to message, of the last frames.
+        age_ms: how old a frame was when its processing began, of the last frames.
+        stage_ms: wall-clock milliseconds of each stage, of the last frames in which it ran.
+    """
+
+    frames: int = 0
+    frames_with_people: int = 0
+    frames_detected: int = 0
+    detector_runs: int = 0
+    messages: int = 0
+    latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW_FRAMES))
+    age_ms: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW_FRAMES))
+    stage_ms: dict[str, deque[float]] = field(default_factory=dict)
+
+    def share_without_detection(self) -> float | None:
+        """Share of the frames with people for which the detector did not have to run; None before the first."""
+        if not self.frames_with_people:
+            return None
+        return 1.0 - self.frames_detected / self.frames_with_people
+
+    def count(self, estimate: Estimate, age_s: float) -> None:
+        """Take note of one processed frame."""
+        self.frames += 1
+        self.detector_runs += estimate.detector_ran
+        if estimate.poses:
+            self.frames_with_people += 1
+            self.frames_detected += estimate.detector_ran
+        self.age_ms.append(age_s * 1e3)
+        for stage, elapsed_ms in estimate.stage_ms.items():
+            self.stage_ms.setdefault(stage, deque(maxlen=WINDOW_FRAMES)).append(elapsed_ms)
+
+
+@dataclass(slots=True)
+class Controls:
+    """What may be changed from outside, from any thread, while the loop runs.
+
+    Attributes:
+        stop: set it to end the loop.
+        enabled: a loop that is not enabled takes frames and throws them away.
+        max_fps: processed frames per second at most; 0 is no limit.
+        redetect: set it to drop everybody and search anew; the loop clears it.
+    """
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    enabled: bool = True
+    max_fps: float = 0.0
+    redetect: threading.Event = field(default_factory=threading.Event)
+
+
+class Pipeline:
+    """Runs frames through the estimator and hands messages on.
+
+    Args:
+        device: the device's name, as published.
+        source: an open source.
+        estimator: finds the people.
+        consumers: called with each message and its JSON, in this thread; they must not block.
+        observers: called with each processed frame and what was found, for pictures.
+        controls: what may be changed from outside.
+        world: whether messages carry world coordinates.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        source: Source,
+        estimator: PoseEstimator,
+        consumers: Sequence[Callable[[PoseMessage, bytes], None]],
+        *,
+        observers: Sequence[Callable[[Frame, Estimate], None]] = (),
+        controls: Controls | None = None,
+        world: bool = False,
+    ) -> None:
+        self.figures = Figures()
+        self.controls = controls or Controls()
+        self._device = device
+        self._source = source
+        self._estimator = estimator
+        self._consumers = consumers
+        self._observers = observers
+        self._world = world
+        self._somebody = False
+        self._due_s = 0.0
+
+    def run(self, duration_s: float | None = None) -> Figures:
+        """Go on until the source ends, `controls.stop` is set or the time is up.
+
+        Raises:
+            SourceError: the source failed for good.
+            ModelError: a model failed.
+        """
+        end_s = float("inf") if duration_s is None else monotonic() + duration_s
+        while not self.controls.stop.is_set() and monotonic() < end_s:
+            self._wait_for_turn(end_s)
+            frame = self._source.read(timeout_s=POLL_S)
+            if frame is None:
+                if self._source.ended:
+                    break
+            elif self.controls.enabled:
+                self._process(frame)
+        return self.figures
+
+    def _wait_for_turn(self, end_s: float) -> None:
+        """Sleep, rather than spin, until `max_fps` allows the next frame."""
+        if self.controls.max_fps > 0:
+            self.controls.stop.wait(max(0.0, min(self._due_s, end_s) - monotonic()))
+            # From the moment that was due, not from now: otherwise each wake-up that comes late lowers the rate.
+            self._due_s = max(self._due_s, monotonic() - 1.0 / self.controls.max_fps) + 1.0 / self.controls.max_fps
+
+    def _process(self, frame: Frame) -> None:
+        if self.controls.redetect.is_set():
+            self.controls.redetect.clear()
+            self._estimator.forget()
+        age_s = monotonic() - frame.available_s
+        estimate = self._estimator.process(frame)
+        # Nobody is said once, when the last person leaves; an empty room is silent.
+        if estimate.poses or self._somebody:
+            self._publish(frame, estimate)
+        self._somebody = bool(estimate.poses)
+        self.figures.count(estimate, age_s)
+        for observe in self._observers:
+            observe(frame, estimate)
+
+    def _publish(self, frame: Frame, estimate: Estimate) -> None:
+        start = perf_counter()
+        latency_ms = (monotonic() - frame.available_s) * 1e3
+        message = pose_message(
+            self._device, self.figures.messages, frame, estimate.poses, latency_ms, world=self._world
+        )
+        payload = encode(message)
+        encoded = perf_counter()
+        for consume in self._consumers:
+            consume(message, payload)
+        estimate.stage_ms["encode"] = (encoded - start) * 1e3
+        estimate.stage_ms["publish"] = (perf_counter() - encoded) * 1e3
+        self.figures.messages += 1
+        self.figures.latency_ms.append(latency_ms)

@@ -1,0 +1,136 @@
+"""Poses of pictures, or of each frame of a video, without a broker: the command `predict`."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+
+from edge.camera import open_source
+from edge.camera_images import IMAGE_SUFFIXES
+from edge.config import Settings
+from edge.draw import draw_poses, upright_bgr
+from edge.errors import EdgePoseError, UsageError
+from edge.estimator import PoseEstimator
+from edge.messages import PoseEntry, pose_entry
+from edge.pose import Frame, Pose
+
+
+class FrameResult(msgspec.Struct, frozen=True):
+    """What `predict --json` says of one picture or video frame: its number, its time in seconds, the people in it."""
+
+    frame: int
+    time: float
+    poses: list[PoseEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where results go: a JSON file (`-` is standard output) and a folder for pictures; None is nowhere."""
+
+    json_file: str | None = None
+    draw_directory: Path | None = None
+
+
+def predict(paths: Sequence[str], settings: Settings, outputs: Outputs) -> int:
+    """Find the poses of every path and write them out.
+
+    A path that cannot be read is reported and the others are still done.
+
+    Returns:
+        Exit status: 0, or 1 where a path failed.
+
+    Raises:
+        UsageError: an output that cannot be written; found before any work is done.
+        ModelError, MissingDependencyError: a model or runtime that cannot be loaded.
+    """
+    _check_outputs(outputs)
+    estimator = PoseEstimator(settings)
+    results: dict[str, list[FrameResult]] = {}
+    status = 0
+    names = _picture_names(paths)
+    for path, name in zip(paths, names, strict=True):
+        results[path] = []
+        try:
+            for frame, poses in _poses_of(path, settings, estimator):
+                entries = [pose_entry(pose, frame, world=settings.pipeline.world) for pose in poses]
+                results[path].append(FrameResult(frame.number, round(frame.time_s, 6), entries))
+                if outputs.draw_directory:
+                    _draw(outputs.draw_directory / f"{name}-{frame.number:06d}.jpg", frame, poses)
+        except EdgePoseError as error:
+            print(f"edge-pose: {error}", file=sys.stderr)
+            status = error.exit_status
+        if outputs.json_file != "-":
+            print(_summary(path, results[path]))
+    if outputs.json_file:
+        _write_json(outputs.json_file, results)
+    return status
+
+
+def _poses_of(path: str, settings: Settings, estimator: PoseEstimator) -> Iterator[tuple[Frame, list[Pose]]]:
+    camera = msgspec.structs.replace(settings.camera, source=path, loop=False, realtime=False)
+    estimator.forget()
+    with open_source(camera) as source:
+        if source.live:
+            raise UsageError(f"{path}: predict takes pictures, folders and video files; for a live source use run")
+        pictures = Path(path).is_dir() or Path(path).suffix.lower() in IMAGE_SUFFIXES
+        for frame in source:
+            yield frame, estimator.process(frame).poses
+            if pictures:  # each picture is looked at by itself
+                estimator.forget()
+
+
+def _check_outputs(outputs: Outputs) -> None:
+    if outputs.json_file and outputs.json_file != "-":
+        parent = Path(outputs.json_file).absolute().parent
+        if Path(outputs.json_file).is_dir() or not os.access(parent, os.W_OK):
+            raise UsageError(f"--json {outputs.json_file}: expected a file in an existing folder that can be written")
+    if outputs.draw_directory:
+        try:
+            outputs.draw_directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--draw {outputs.draw_directory}: the folder cannot be made: {error.strerror}") from None
+
+
+def _picture_names(paths: Sequence[str]) -> list[str]:
+    """A name for each path's pictures; two paths never share one."""
+    names: list[str] = []
+    for path in paths:
+        stem = Path(path.rstrip("/")).stem or "picture"
+        same = sum(name == stem or name.startswith(f"{stem}-") for name in names)
+        names.append(f"{stem}-{same + 1}" if same else stem)
+    return names
+
+
+def _draw(path: Path, frame: Frame, poses: list[Pose]) -> None:
+    picture = upright_bgr(frame)
+    draw_poses(picture, poses)
+    if not cv2.imwrite(str(path), picture):
+        raise UsageError(f"--draw: {path} cannot be written")
+
+
+def _summary(path: str, frames: list[FrameResult]) -> str:
+    people = [len(result.poses) for result in frames]
+    if len(frames) == 1:
+        found = frames[0].poses
+        scores = ", ".join(f"score {entry.score:.2f}" for entry in found)
+        return f"{path}: {_people(len(found))}" + (f" ({scores})" if found else "")
+    return f"{path}: {len(frames)} frames, somebody in {sum(map(bool, people))} of them"
+
+
+def _people(number: int) -> str:
+    return {0: "nobody", 1: "1 person"}.get(number, f"{number} people")
+
+
+def _write_json(target: str, results: dict[str, list[FrameResult]]) -> None:
+    document: Any = msgspec.json.encode(results)
+    if target == "-":
+        sys.stdout.write(document.decode() + "\n")
+        return
+    partial = Path(f"{target}.part")  # so that a reader never sees half a file
+    partial.write_bytes(document + b"\n")
+    partial.replace(target)

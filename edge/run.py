@@ -1,0 +1,113 @@
+"""The command `run`: camera, models and publisher put together from the settings, until it is told to stop."""
+
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+from edge.camera import open_source
+from edge.config import Settings
+from edge.estimator import Estimate, PoseEstimator
+from edge.messages import Info, ModelInfo, PoseMessage
+from edge.pipeline import Controls, Figures, Pipeline
+from edge.pose import Frame
+from edge.publisher import Publisher
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What `run` may be asked for beside the settings: seconds to run, and messages on standard output."""
+
+    duration_s: float | None = None
+    print_messages: bool = False
+
+
+def run(settings: Settings, options: RunOptions) -> Figures:
+    """Run the camera loop until the source ends, the time is up, or SIGTERM or SIGINT arrives.
+
+    Raises:
+        EdgePoseError: the source, a model or a setting fails.
+    """
+    controls = Controls(max_fps=settings.pipeline.max_fps)
+    stop_on_signals(controls)
+    consumers: list[Callable[[PoseMessage, bytes], None]] = [_print_line] if options.print_messages else []
+    figures = run_loop(settings, controls, consumers, duration_s=options.duration_s)
+    _log.info(
+        "stopped after %d frames, %d with people, %d messages",
+        *(figures.frames, figures.frames_with_people, figures.messages),
+    )
+    return figures
+
+
+def run_loop(
+    settings: Settings,
+    controls: Controls,
+    consumers: Sequence[Callable[[PoseMessage, bytes], None]] = (),
+    *,
+    observers: Sequence[Callable[[Frame, Estimate], None]] = (),
+    duration_s: float | None = None,
+) -> Figures:
+    """Open everything that the settings name, run the loop, close everything again.
+
+    Args:
+        settings: all of them.
+        controls: to stop or steer the loop from another thread.
+        consumers: called with each message, beside the publisher.
+        observers: called with each processed frame.
+        duration_s: how long to run; None is until the source ends.
+
+    Raises:
+        EdgePoseError: the source, a model or a setting fails.
+    """
+    device = settings.mqtt.device()
+    estimator = PoseEstimator(settings)
+    publisher = Publisher(settings.mqtt, describe(device, estimator))
+    estimator.warm_up()
+    with open_source(settings.camera) as source:
+        _log.info("%s: %s", source.name, source.details or "open")
+        publisher.start()
+        try:
+            pipeline = Pipeline(
+                device,
+                source,
+                estimator,
+                [lambda _, payload: publisher.publish_pose(payload), *consumers],
+                observers=observers,
+                controls=controls,
+                world=settings.pipeline.world,
+            )
+            return pipeline.run(duration_s)
+        finally:
+            publisher.close()
+
+
+def describe(device: str, estimator: PoseEstimator) -> Info:
+    """What runs here, as published on the topic `info`."""
+    models = (estimator.detector_model, estimator.landmark_model)
+    return Info(
+        device=device,
+        models=tuple(
+            ModelInfo(role=model.entry.role, name=model.entry.name, precision=model.entry.precision) for model in models
+        ),
+        runtime=f"{estimator.runtime.name} {estimator.runtime.version}",
+        delegate=estimator.landmark_model.device,
+    )
+
+
+def stop_on_signals(controls: Controls) -> None:
+    """Let SIGTERM and SIGINT end the loop in an orderly way."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        controls.stop.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def _print_line(_message: PoseMessage, payload: bytes) -> None:
+    sys.stdout.write(payload.decode() + "\n")
+    sys.stdout.flush()

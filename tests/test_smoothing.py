@@ -1,0 +1,90 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.pose import Landmarks
+from edge.smoothing import OneEuroFilter, PoseSmoother
+
+series = st.lists(st.tuples(st.floats(0.001, 0.5), st.floats(-1000, 1000)), min_size=1, max_size=20)
+
+
+def one_euro_by_definition(samples, min_cutoff, beta, derivative_cutoff, scale):
+    """Casiez et al. 2012, algorithm 1, a value at a time."""
+
+    def alpha(cutoff, step):
+        tau = 1 / (2 * math.pi * cutoff)
+        return 1 / (1 + tau / step)
+
+    out, raw_before, smooth, velocity, before = [], None, None, 0.0, None
+    for time, value in samples:
+        if smooth is None:
+            smooth = value
+        else:
+            step = time - before
+            rate = (value - raw_before) * scale / step
+            a = alpha(derivative_cutoff, step)
+            velocity = a * rate + (1 - a) * velocity
+            a = alpha(min_cutoff + beta * abs(velocity), step)
+            smooth = a * value + (1 - a) * smooth
+        raw_before, before = value, time
+        out.append(smooth)
+    return out
+
+
+@given(series, st.sampled_from([(0.05, 80.0), (0.01, 10.0), (0.1, 40.0)]), st.floats(0.0005, 1))
+def test_filter_against_its_definition(steps, constants, scale):
+    time, samples = 0.0, []
+    for step, value in steps:
+        time += step
+        samples.append((time, float(np.float32(value))))
+    expected = one_euro_by_definition(samples, *constants, 1.0, scale)
+    smooth = OneEuroFilter(*constants)
+    got = [float(smooth.apply(np.float32([value]), time, scale)[0]) for time, value in samples]
+    assert got == pytest.approx(expected, rel=1e-4, abs=1e-3)
+
+
+def test_noise_at_rest_is_removed_and_motion_is_followed():
+    rng = np.random.default_rng(0)
+    smooth = OneEuroFilter(0.05, 80.0)
+    noise = rng.normal(0, 1, 300)
+    still = [float(smooth.apply(np.float32([100 + n]), i / 30, 1 / 300)[0]) for i, n in enumerate(noise)]
+    assert np.std(still[100:]) < 0.6 * np.std(noise[100:])
+    moving = [float(smooth.apply(np.float32([100 + 20 * i]), 10 + i / 30, 1 / 300)[0]) for i in range(1, 60)]
+    assert 100 + 20 * 59 - moving[-1] < 20  # less than a frame behind
+
+
+def test_values_of_the_same_instant_pass_unfiltered():
+    smooth = OneEuroFilter(0.05, 80.0)
+    smooth.apply(np.float32([1]), 1.0, 1.0)
+    assert smooth.apply(np.float32([9]), 1.0, 1.0) == pytest.approx([9])
+    assert smooth.apply(np.float32([9]), 0.5, 1.0) == pytest.approx([9])
+
+
+def landmarks(value, visibility=1.0):
+    keypoints = np.full((33, 5), value, np.float32)
+    keypoints[:, 3:] = visibility
+    return Landmarks(0.9, keypoints, np.full((2, 2), value, np.float32), np.full((33, 3), value, np.float32))
+
+
+def test_smoother_leaves_its_input_alone_and_smooths_every_part():
+    smoother = PoseSmoother()
+    smoother.apply(landmarks(100.0, 1.0), 0.0, 300.0)
+    given_ = landmarks(101.0, 0.0)
+    found = smoother.apply(given_, 1 / 30, 300.0)
+    assert (given_.keypoints_px[:, 0] == 101).all()
+    assert (found.keypoints_px[:, :3] > 100).all()
+    assert (found.keypoints_px[:, :3] < 101).all()
+    assert found.keypoints_px[:, 3] == pytest.approx(np.full(33, 0.9))  # visibility: a tenth of the new value
+    assert (found.keypoints_px[:, 4] == 0).all()
+    assert (found.auxiliary_px > 100).all()
+    assert (found.auxiliary_px < found.keypoints_px[0, 0]).all()  # its cutoff is lower
+    assert found.world_m is not None
+    assert (found.world_m < 101).all()
+
+
+def test_a_person_without_size_is_not_smoothed():
+    given_ = landmarks(5.0)
+    assert PoseSmoother().apply(given_, 0.0, 0.0) is given_
