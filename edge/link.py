@@ -1,0 +1,230 @@
+"""A connection to the broker that is kept up: a thread connects, pumps, and after each loss connects again.
+
+The owner of a link is called in that thread only. Nothing here blocks whoever publishes.
+"""
+
+import logging
+import os
+import random
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from edge import broker
+from edge.config import MqttSettings
+from edge.errors import BrokerError, BrokerRefusedError, ConfigError
+from edge.mqtt import Connection, Message, ProtocolRefusedError, Received
+from edge.mqtt import Protocol as MqttProtocol
+
+Phase = Literal["connecting", "connected", "offline", "refused", "closed"]
+
+FIRST_WAIT_S = 0.2
+# Poses must flow again within 3 s of a network's healing, so a broker that is away is looked for at least this often.
+LONGEST_WAIT_S = 1.2
+# A refusal does not mend itself, and brokers log each.
+LONGEST_REFUSED_WAIT_S = 15.0
+# A connection that lasted so long was a good one: the next loss starts again with the shortest wait.
+GOOD_CONNECTION_S = 5.0
+CLOSE_TIMEOUT_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """What there is to say about a link.
+
+    Attributes:
+        phase: `refused` is a broker that answers and says no; `offline` is any other failure, tried again.
+        detail: why, for `offline` and `refused`; empty otherwise.
+        protocol: MQTT version in use, `None` without a connection.
+        connections: how often a connection was made.
+    """
+
+    phase: Phase
+    detail: str = ""
+    protocol: MqttProtocol | None = None
+    connections: int = 0
+
+
+class Owner(Protocol):
+    """Who uses a link; see `Publisher` and `Subscriber`."""
+
+    def connected(self, connection: Connection) -> None:
+        """A connection stands: subscribe, send what must be known first."""
+
+    def work(self, connection: Connection) -> None:
+        """Something may be there to send, or was acknowledged."""
+
+    def received(self, message: Received) -> None:
+        """A message came."""
+
+    def closing(self, connection: Connection) -> None:
+        """Last words before a wanted goodbye."""
+
+
+class Backoff:
+    """Waits that double up to a longest one, each made shorter by chance, so that many devices do not come at once."""
+
+    def __init__(self) -> None:
+        self._wait_s = FIRST_WAIT_S
+
+    def reset(self) -> None:
+        """The next wait is the shortest again."""
+        self._wait_s = FIRST_WAIT_S
+
+    def next(self, longest_s: float) -> float:
+        """Seconds to wait now."""
+        wait_s = min(self._wait_s, longest_s)
+        self._wait_s = wait_s * 2
+        return wait_s * random.uniform(0.5, 1.0)  # noqa: S311 -- no secret
+
+
+class Link:
+    """See the module. `state` may be read from any thread."""
+
+    def __init__(self, settings: MqttSettings, client_id: str, owner: Owner, will: Message | None = None) -> None:
+        """Check what can be checked without a network.
+
+        Raises:
+            ConfigError: the broker's URL, the password file or a certificate.
+        """
+        self._address = broker.parse(settings.broker)
+        broker.password(settings)
+        broker.tls_context(settings, self._address)
+        self._settings = settings
+        self._client_id = client_id
+        self._owner = owner
+        self._will = will
+        self._version_5_worked = False
+        self._only_3_1_1 = False
+        self._said: set[str] = set()
+        self._up_at_s: float | None = None
+        self._lost_at_s: float | None = None
+        self._stop = threading.Event()
+        self._wake_out, self._wake_in = os.pipe()
+        os.set_blocking(self._wake_in, False)
+        os.set_blocking(self._wake_out, False)
+        self._thread = threading.Thread(target=self._run, name=f"mqtt-{client_id}", daemon=True)
+        self.state = LinkState("connecting")
+
+    def start(self) -> None:
+        """Start the thread; it connects, and goes on trying until `close`."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Have `Owner.work` called soon. Never blocks."""
+        try:
+            os.write(self._wake_in, b".")
+        except BlockingIOError:
+            return  # the pipe is full of wakes that nobody has read yet: one is enough
+
+    def close(self) -> None:
+        """Say goodbye and stop. Takes at most 1 s; a thread that hangs in a connect is left to die with the process."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self.wake()
+            self._thread.join(CLOSE_TIMEOUT_S)
+        self.state = replace(self.state, phase="closed", detail="", protocol=None)
+
+    def _run(self) -> None:
+        backoff = Backoff()
+        while not self._stop.is_set():
+            longest_s = LONGEST_WAIT_S
+            try:
+                self._serve(self._connect())
+            except (BrokerRefusedError, ConfigError) as error:  # a password file can go bad while this runs
+                longest_s = LONGEST_REFUSED_WAIT_S
+                self._failed("refused", str(error))
+            except BrokerError as error:
+                self._failed("offline", str(error))
+            except Exception as error:  # a fault of ours must not end the thread: the device would be mute for good
+                logger.exception("MQTT thread")
+                self._failed("offline", f"{self._address}: internal error: {error!r}")
+            if self._up_at_s is not None and time.monotonic() - self._up_at_s > GOOD_CONNECTION_S:
+                backoff.reset()
+            self._up_at_s = None
+            self._stop.wait(backoff.next(longest_s))
+
+    def _connect(self) -> Connection:
+        """A connection in the newest protocol that the broker speaks."""
+        setting = self._settings.protocol
+        if setting == "3.1.1" or (setting == "auto" and self._only_3_1_1):
+            return self._open("3.1.1")
+        try:
+            connection = self._open("5")
+        except ProtocolRefusedError as error:
+            # Silence from a broker that has spoken MQTT 5 before is a broker in trouble, not an old one.
+            if setting == "5" or (self._version_5_worked and not error.said):
+                raise
+            connection = self._open("3.1.1")
+            self._only_3_1_1 = True
+            logger.warning("%s; using MQTT 3.1.1: no message expiry, and refused messages go unnoticed", error)
+        else:
+            self._version_5_worked = True
+        return connection
+
+    def _open(self, protocol: MqttProtocol) -> Connection:
+        connection = Connection(self._settings, self._client_id, protocol, self._will, self._owner.received)
+        connection.open()
+        return connection
+
+    def _serve(self, connection: Connection) -> None:
+        self._came_up(connection)
+        self._owner.connected(connection)
+        while not self._stop.is_set():
+            self._owner.work(connection)
+            connection.pump(1.0, self._wake_out)
+            self._drain()
+        self._owner.closing(connection)
+        connection.close(CLOSE_TIMEOUT_S / 2)
+
+    def _drain(self) -> None:
+        try:
+            os.read(self._wake_out, 4096)
+        except BlockingIOError:
+            return  # nobody had called
+
+    def _came_up(self, connection: Connection) -> None:
+        connections = self.state.connections + 1
+        self.state = LinkState("connected", protocol=connection.protocol, connections=connections)
+        away = "" if self._lost_at_s is None else f", after {time.monotonic() - self._lost_at_s:.1f} s without"
+        logger.info("connected to %s, MQTT %s%s", connection.address, connection.protocol, away)
+        self._said.clear()
+        self._up_at_s = time.monotonic()
+        self._lost_at_s = None
+
+    def _failed(self, phase: Phase, detail: str) -> None:
+        if self._stop.is_set():
+            return
+        self.state = replace(self.state, phase=phase, detail=detail, protocol=None)
+        self._lost_at_s = self._lost_at_s or time.monotonic()
+        if detail not in self._said:  # once an outage, not at every attempt
+            logger.warning("%s; trying again until it works", detail)
+            self._said.add(detail)
+
+
+def check_broker(settings: MqttSettings) -> MqttProtocol:
+    """Connect once and say goodbye; returns the MQTT version that the broker speaks. Takes at most about 8 s.
+
+    Raises:
+        ConfigError: the broker's URL, the password file or a certificate.
+        BrokerRefusedError: it answers and says no.
+        BrokerError: it cannot be reached.
+    """
+    versions: dict[str, tuple[MqttProtocol, ...]] = {"auto": ("5", "3.1.1"), "5": ("5",), "3.1.1": ("3.1.1",)}
+    *first, last = versions[settings.protocol]
+    for protocol in first:
+        try:
+            return _try(settings, protocol)
+        except ProtocolRefusedError as error:
+            logger.debug("%s", error)  # an older broker; the caller sees the version that it gets
+    return _try(settings, last)
+
+
+def _try(settings: MqttSettings, protocol: MqttProtocol) -> MqttProtocol:
+    connection = Connection(settings, f"edge-pose-check-{os.getpid()}", protocol)
+    connection.open()
+    connection.close(CLOSE_TIMEOUT_S)
+    return protocol

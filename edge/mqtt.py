@@ -1,0 +1,297 @@
+"""One MQTT connection, from CONNECT to the end of its socket. The only file that imports paho.
+
+A connection is used by one thread and never comes back to life: `link` makes a new one. paho's own network thread and
+its reconnecting are not used, because they hide why a connection failed, have no jitter, and queue without bound.
+"""
+
+import contextlib
+import select
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from edge import broker, mqtt_reasons
+from edge.config import MqttSettings
+from edge.errors import BrokerError, BrokerRefusedError
+
+Protocol = Literal["5", "3.1.1"]
+
+# A partition that heals must be noticed within 3 s: a lost SYN is sent again after 1 s, 3 s, 7 s, so an attempt of 2 s
+# followed by a short wait looks more often than the kernel would.
+CONNECT_TIMEOUT_S = 2.0
+# A broker answers CONNECT at once; one that speaks only MQTT 3.1.1 may also misread MQTT 5 and wait for more.
+ANSWER_TIMEOUT_S = 3.0
+# Messages of QoS 1 on their way at once; the rest waits with the publisher, which is where it is bounded.
+MAX_INFLIGHT = 16
+WRONG_PROTOCOL = "Unsupported protocol version"
+RETAINED_NOT_WANTED = 2  # MQTT 5, retain handling: do not send retained messages at subscription
+
+
+class ProtocolRefusedError(BrokerRefusedError):
+    """The broker does not speak this version of MQTT. `said` tells a plain refusal from silence or a closed socket."""
+
+    def __init__(self, message: str, *, said: bool) -> None:
+        super().__init__(message)
+        self.said = said
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message to publish.
+
+    Attributes:
+        topic, payload, qos, retain: as MQTT has them.
+        expiry_s: seconds after which a broker throws it away undelivered (MQTT 5); None is never.
+        content_type: MIME type (MQTT 5).
+        time_s: seconds since 1970 when what it tells happened, sent as user property `time` (MQTT 5).
+    """
+
+    topic: str
+    payload: bytes
+    qos: Literal[0, 1] = 0
+    retain: bool = False
+    expiry_s: int | None = None
+    content_type: str = ""
+    time_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message from the broker; `time_s` as in `Message`; `retained` is whether it was waiting there."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    time_s: float | None = None
+
+
+class Connection:
+    """See the module. `acknowledged` collects (message id, what the broker said) of messages of QoS 1."""
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        client_id: str,
+        protocol: Protocol,
+        will: Message | None = None,
+        on_message: Callable[[Received], None] | None = None,
+    ) -> None:
+        import paho.mqtt.client as paho
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        self.protocol = protocol
+        self.address = broker.parse(settings.broker)
+        self.acknowledged: list[tuple[int, str]] = []
+        self._settings = settings
+        self._answer: str | None = None
+        self._goodbye = ""
+        self._on_message = on_message
+        version = paho.MQTTv5 if protocol == "5" else paho.MQTTv311
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=version, reconnect_on_failure=False)
+        self._client.connect_timeout = CONNECT_TIMEOUT_S
+        self._client.max_inflight_messages = 0  # the publisher counts
+        if will:
+            self._client.will_set(will.topic, will.payload, will.qos, will.retain)
+        secret = broker.password(settings)
+        if settings.username:
+            self._client.username_pw_set(settings.username, secret)
+        context = broker.tls_context(settings, self.address)
+        if context:
+            self._client.tls_set_context(context)
+        self._set_callbacks()
+
+    def _set_callbacks(self) -> None:
+        # paho calls these from `pump`, in the same thread. They only take note; nothing in them may raise.
+        client: Any = self._client
+        client.on_connect = lambda _client, _data, _flags, reason, _properties: self._connected(str(reason))
+        client.on_disconnect = lambda _client, _data, _flags, reason, _properties: self._disconnected(str(reason))
+        client.on_publish = lambda _client, _data, mid, reason, _properties: self.acknowledged.append(
+            (mid, "" if reason.value < 128 else str(reason))
+        )
+        client.on_subscribe = lambda _client, _data, mid, reasons, _properties: self.acknowledged.append(
+            (mid, "".join(str(reason) for reason in reasons if reason.value >= 128))
+        )
+        client.on_message = lambda _client, _data, message: self._received(message)
+        client.on_socket_open = lambda _client, _data, sock: _tune(sock, self._settings.keepalive)
+
+    def _connected(self, reason: str) -> None:
+        self._answer = reason
+
+    def _disconnected(self, reason: str) -> None:
+        self._goodbye = reason
+
+    def _received(self, message: Any) -> None:  # noqa: ANN401 -- paho's MQTTMessage; paho is not imported up here
+        if self._on_message is None:
+            return
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return  # no topic of ours; the broker should not have let it through
+        properties = getattr(message.properties, "UserProperty", [])
+        time_s = next((_number(value) for key, value in properties if key == "time"), None)
+        self._on_message(Received(topic, bytes(message.payload), bool(message.retain), time_s))
+
+    def open(self) -> None:
+        """Connect and wait for the broker's answer.
+
+        Raises:
+            BrokerRefusedError: it answered, and said no; `ProtocolRefusedError` where it is about the protocol.
+            BrokerError: it cannot be reached; the text says why and what to do.
+        """
+        try:
+            if self.protocol == "5":
+                # The session ends with the connection, so that nobody's command waits hours for this device.
+                properties = self._properties("CONNECT", SessionExpiryInterval=0)
+                self._connect(clean_start=True, properties=properties)
+            else:
+                self._connect()
+        except OSError as error:
+            raise BrokerError(f"{self.address}: {mqtt_reasons.unreachable(error, CONNECT_TIMEOUT_S)}") from None
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while self._answer is None:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                self.abort()
+                raise self._silent(f"does not answer MQTT {self.protocol} within {ANSWER_TIMEOUT_S:.0f} s")
+            try:
+                self.pump(remaining)
+            except BrokerError:
+                if self._answer is None:
+                    raise self._silent("closes the connection at once, without a word") from None
+        if self._answer != "Success":
+            self.abort()
+            raise self._refusal(self._answer)
+
+    def _connect(self, **version_5: Any) -> None:  # noqa: ANN401 -- paho's own arguments
+        self._client.connect(self.address.host, self.address.port, self._settings.keepalive, **version_5)
+
+    def _silent(self, what: str) -> BrokerError:
+        if self.protocol == "5":
+            return ProtocolRefusedError(f"{self.address}: the broker {what}", said=False)
+        return BrokerError(f"{self.address}: the broker {what}. Is it an MQTT broker, and is TLS as it expects?")
+
+    def _refusal(self, reason: str) -> BrokerRefusedError:
+        if reason == WRONG_PROTOCOL:
+            return ProtocolRefusedError(f"{self.address}: the broker does not speak MQTT {self.protocol}", said=True)
+        return BrokerRefusedError(f"{self.address}: {mqtt_reasons.refused(reason, self._settings.username)}")
+
+    def pump(self, timeout_s: float, wake: int | None = None) -> None:
+        """Wait for the network, at most so long, or until `wake` (a file descriptor) is readable; read, write, ping.
+
+        Raises:
+            BrokerError: the connection is over; the text says why.
+        """
+        sock = self._client.socket()
+        if sock is None:
+            raise BrokerError(self._loss())
+        poll = select.poll()
+        poll.register(sock, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        if wake is not None:
+            poll.register(wake, select.POLLIN)
+        # TLS may hold a packet that it has read already; the socket does not become readable for it again.
+        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        ready = dict(poll.poll(0 if pending else timeout_s * 1000))
+        events = ready.get(sock.fileno(), 0)
+        try:
+            if pending or events & ~select.POLLOUT:
+                self._client.loop_read()
+            if events & select.POLLOUT:
+                self._client.loop_write()
+            self._client.loop_misc()
+        except Exception as error:  # noqa: BLE001 -- paho meets packets that are not MQTT with any kind of exception
+            self.abort()
+            raise BrokerError(f"{self.address}: what the broker sends is not MQTT: {error!r}") from None
+        if self._client.socket() is None:
+            raise BrokerError(self._loss())
+
+    def _loss(self) -> str:
+        return f"{self.address}: {mqtt_reasons.lost(self._goodbye)}"
+
+    @property
+    def busy(self) -> bool:
+        """Whether the network has not yet taken what was published."""
+        return self._client.want_write()
+
+    def publish(self, message: Message) -> int:
+        """Hand a message to the network; returns its id, which `acknowledged` will name if it is of QoS 1.
+
+        Raises:
+            BrokerError: the connection is over.
+        """
+        info = self._client.publish(
+            message.topic, message.payload, message.qos, message.retain, self._publish_properties(message)
+        )
+        if self._client.socket() is None:
+            raise BrokerError(self._loss())
+        return int(info.mid)
+
+    def _publish_properties(self, message: Message) -> Any:  # noqa: ANN401 -- paho's Properties, or None
+        if self.protocol != "5":
+            return None
+        properties = self._properties("PUBLISH")
+        if message.expiry_s is not None:
+            properties.MessageExpiryInterval = message.expiry_s
+        if message.content_type:
+            properties.ContentType = message.content_type
+        if message.time_s is not None:
+            properties.UserProperty = ("time", f"{message.time_s:.3f}")
+        return properties
+
+    def subscribe(self, topic_filter: str, *, qos: int = 0, retained: bool = True) -> int:
+        """Subscribe; `retained` is whether waiting messages are wanted (MQTT 3.1.1 sends them in any case)."""
+        if self.protocol == "5":
+            from paho.mqtt.subscribeoptions import SubscribeOptions
+
+            handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else RETAINED_NOT_WANTED
+            options = SubscribeOptions(qos=qos, retainHandling=handling)
+            return int(self._client.subscribe(topic_filter, options=options)[1] or 0)
+        return int(self._client.subscribe(topic_filter, qos)[1] or 0)
+
+    def close(self, timeout_s: float) -> None:
+        """Say goodbye, after what was published is on its way; then close. Takes at most so long."""
+        deadline = time.monotonic() + timeout_s
+        with contextlib.suppress(BrokerError):
+            sock: Any = self._client.socket()
+            if sock is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
+            self._client.disconnect()
+            while self._client.socket() is not None and time.monotonic() < deadline:
+                self.pump(max(deadline - time.monotonic(), 0))
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the socket without a word."""
+        sock = self._client.socket()
+        if sock is not None:
+            sock.close()
+
+    @staticmethod
+    def _properties(packet: str, **values: Any) -> Any:  # noqa: ANN401 -- paho's Properties
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
+
+        properties: Any = Properties(getattr(PacketTypes, packet))  # type: ignore[no-untyped-call]
+        for name, value in values.items():
+            setattr(properties, name, value)
+        return properties
+
+
+def _tune(sock: socket.socket, keepalive_s: int) -> None:
+    """Set a fresh socket up for small, urgent messages over a network that may die without a word."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # What was sent and is not confirmed for this long ends the connection; the ping alone would take up to twice it.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, keepalive_s * 1000)
+    # A connection given up is reset, and what it had not delivered thrown away: the next one sends it again, and the
+    # old socket must not deliver it late, out of order, a second time.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,184 @@
+"""Publish poses and what belongs to them over MQTT. Nothing here makes the caller wait for the network."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from edge.config import MqttSettings
+from edge.link import Link, LinkState
+from edge.messages import Health, Info, encode
+from edge.mqtt import MAX_INFLIGHT, Connection, Message, Received
+from edge.outbox import Outbox
+from edge.topics import OFF, OFFLINE, ON, ONLINE, Topics
+
+# A pose that is older says nothing about now.
+POSE_EXPIRY_S = 2
+# Poses that wait while the network takes nothing: a quarter of a second at 30 fps. The newest are kept.
+POSE_QUEUE = 8
+# Answers that wait; a flood of commands must not push anything else out.
+RESULT_QUEUE = 16
+JSON, BINARY, TEXT = "application/json", "application/octet-stream", "text/plain"
+
+logger = logging.getLogger(__name__)
+
+# A command's name and payload in, the JSON answer out. Called in the network's thread: it must be quick.
+CommandHandler = Callable[[str, bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _WaitingPose:
+    made_s: float
+    message: Message
+
+
+class Publisher:
+    """One device's side of MQTT; see docs/mqtt.md for the topics.
+
+    Args:
+        settings: broker, names, TLS.
+        info: published at every connect, with the protocol version in use.
+        on_command: answers what comes on `set/<name>`; None subscribes to nothing.
+
+    Raises:
+        ConfigError: the broker's URL, the password file or a certificate.
+    """
+
+    def __init__(self, settings: MqttSettings, info: Info, on_command: CommandHandler | None = None) -> None:
+        self.topics = Topics.of(settings)
+        self.poses_dropped = 0
+        self._info = info
+        self._on_command = on_command
+        self._poses: deque[_WaitingPose] = deque(maxlen=POSE_QUEUE)
+        self._results: deque[Message] = deque(maxlen=RESULT_QUEUE)
+        self._changes = Outbox()
+        self._health: Message | None = None
+        self._health_due = False
+        self._others: dict[int, str] = {}  # ids of messages of QoS 1 that are not in the outbox, and their topics
+        self._denied: dict[str, str] = {}
+        will = Message(self.topics.status, OFFLINE, qos=1, retain=True)
+        self._link = Link(settings, client_id(self.topics), self, will)
+
+    def start(self) -> None:
+        """Connect in the background, and stay connected until `close`."""
+        self._link.start()
+
+    def close(self) -> None:
+        """Publish `offline` and disconnect, in at most 1 s. What has not been delivered by then is lost."""
+        self._link.close()
+
+    @property
+    def state(self) -> LinkState:
+        """How the connection is; for one that stands, `detail` names what the broker does not allow, if anything."""
+        state = self._link.state
+        if state.phase == "connected" and self._denied:
+            denied = "; ".join(f"{topic}: {reason}" for topic, reason in self._denied.items())
+            return replace(state, detail=f"the broker does not allow {denied}")
+        return state
+
+    @property
+    def reconnects(self) -> int:
+        """Connections after the first."""
+        return max(self._link.state.connections - 1, 0)
+
+    def publish_pose(self, payload: bytes, packed: bytes | None = None) -> None:
+        """Send an encoded pose message, and its binary form if there is one. Dropped if the network takes nothing."""
+        self._queue_pose(Message(self.topics.pose, payload, expiry_s=POSE_EXPIRY_S, content_type=JSON))
+        if packed is not None:
+            self._queue_pose(Message(self.topics.packed, packed, expiry_s=POSE_EXPIRY_S, content_type=BINARY))
+        self._link.wake()
+
+    def _queue_pose(self, message: Message) -> None:
+        if len(self._poses) == POSE_QUEUE:
+            self.poses_dropped += 1
+        self._poses.append(_WaitingPose(time.monotonic(), message))
+
+    def publish_presence(self, present: bool, time_s: float) -> None:
+        """Tell that presence changed at `time_s` (seconds since 1970); kept until the broker has it."""
+        self._change(self.topics.presence, ON if present else OFF, time_s)
+
+    def publish_count(self, count: int, time_s: float) -> None:
+        """Tell that the number of persons in view changed at `time_s`; kept until the broker has it."""
+        self._change(self.topics.count, str(count).encode(), time_s)
+
+    def _change(self, topic: str, payload: bytes, time_s: float) -> None:
+        self._changes.put(Message(topic, payload, qos=1, retain=True, content_type=TEXT, time_s=time_s))
+        self._link.wake()
+
+    def publish_health(self, health: Health) -> None:
+        """Send figures; while offline the newest ones wait."""
+        self._health = Message(self.topics.health, encode(health), retain=True, content_type=JSON)
+        self._health_due = True
+        self._link.wake()
+
+    # What follows is called by the link, in its thread.
+
+    def connected(self, connection: Connection) -> None:
+        """Say who is here, then everything that a reader must know, then what has waited."""
+        self._others.clear()
+        self._denied.clear()
+        if self._on_command:
+            topic_filter = self.topics.command("+")
+            self._others[connection.subscribe(topic_filter, qos=1, retained=False)] = topic_filter
+        self._send_other(connection, Message(self.topics.status, ONLINE, qos=1, retain=True, content_type=TEXT))
+        info = msgspec.structs.replace(self._info, mqtt=connection.protocol)
+        self._send_other(connection, Message(self.topics.info, encode(info), qos=1, retain=True, content_type=JSON))
+        self._changes.reconnected()
+        self._results.clear()  # whoever asked over the old connection may be gone
+        self._health_due = self._health is not None
+
+    def work(self, connection: Connection) -> None:
+        """Read what was acknowledged, then send: changes before answers before health before poses."""
+        for message_id, reason in connection.acknowledged:
+            message = self._changes.settled(message_id)
+            topic = message.topic if message else self._others.pop(message_id, None)
+            if reason and topic:
+                self._deny(topic, reason)
+        connection.acknowledged.clear()
+        while self._changes.in_flight < MAX_INFLIGHT and (message := self._changes.next()):
+            self._changes.sent(connection.publish(message))
+        while len(self._others) < MAX_INFLIGHT and self._results:
+            self._send_other(connection, self._results.popleft())
+        if self._health_due and self._health is not None:
+            self._health_due = False
+            connection.publish(self._health)
+        self._send_poses(connection)
+
+    def _send_poses(self, connection: Connection) -> None:
+        oldest_s = time.monotonic() - POSE_EXPIRY_S
+        while self._poses and not connection.busy:
+            waiting = self._poses.popleft()
+            if waiting.made_s >= oldest_s:
+                connection.publish(waiting.message)
+            else:
+                self.poses_dropped += 1
+
+    def _send_other(self, connection: Connection, message: Message) -> None:
+        self._others[connection.publish(message)] = message.topic
+
+    def _deny(self, topic: str, reason: str) -> None:
+        if topic not in self._denied:
+            logger.warning("the broker does not allow %s: %s. Check its access list (docs/mqtt.md)", topic, reason)
+        self._denied[topic] = reason
+
+    def received(self, message: Received) -> None:
+        """Answer a command; a retained one is from the past and not for now."""
+        prefix = self.topics.command("")
+        if message.retained or self._on_command is None or not message.topic.startswith(prefix):
+            return
+        name = message.topic[len(prefix) :]
+        answer = self._on_command(name, message.payload)
+        self._results.append(Message(self.topics.result(name), answer, qos=1, content_type=JSON))
+
+    def closing(self, connection: Connection) -> None:
+        """Send what waits, then `offline`."""
+        self.work(connection)
+        self._send_other(connection, Message(self.topics.status, OFFLINE, qos=1, retain=True, content_type=TEXT))
+
+
+def client_id(topics: Topics) -> str:
+    """The name under which a device connects: the same each time, so that a broker ends its dead connection."""
+    return f"{topics.base.replace('/', '-')}-{topics.device}"
