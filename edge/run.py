@@ -49,6 +49,7 @@ def run_loop(
     consumers: Sequence[Callable[[PoseMessage, bytes], None]] = (),
     *,
     observers: Sequence[Callable[[Frame, Estimate], None]] = (),
+    started: Callable[[Publisher], None] | None = None,
     duration_s: float | None = None,
 ) -> Figures:
     """Open everything that the settings name, run the loop, close everything again.
@@ -58,6 +59,7 @@ def run_loop(
         controls: to stop or steer the loop from another thread.
         consumers: called with each message, beside the publisher.
         observers: called with each processed frame.
+        started: called once, when the source is open and before its first frame.
         duration_s: how long to run; None is until the source ends.
 
     Raises:
@@ -66,11 +68,13 @@ def run_loop(
     device = settings.mqtt.device()
     estimator = PoseEstimator(settings)
     publisher = Publisher(settings.mqtt, describe(device, estimator))
-    estimator.warm_up()
-    with open_source(settings.camera) as source:
-        _log.info("%s: %s", source.name, source.details or "open")
-        publisher.start()
-        try:
+    publisher.start()  # it connects while the models warm up and the source opens
+    try:
+        estimator.warm_up()
+        with open_source(settings.camera) as source:
+            _log.info("%s: %s", source.name, source.details or "open")
+            if started:
+                started(publisher)
             pipeline = Pipeline(
                 device,
                 source,
@@ -81,8 +85,8 @@ def run_loop(
                 world=settings.pipeline.world,
             )
             return pipeline.run(duration_s)
-        finally:
-            publisher.close()
+    finally:
+        publisher.close()
 
 
 def describe(device: str, estimator: PoseEstimator) -> Info:
