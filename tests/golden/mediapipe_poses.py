@@ -53,30 +53,40 @@ def put_model_in_place(variant: str, model: Path) -> None:
     shutil.copyfile(model, folder / f"pose_landmark_{variant}.tflite")
 
 
-def find(pose: Any, image: Image) -> NDArray[np.float32] | None:
-    """[33, 8]: x, y, z, visibility, presence in the normalised frame and x, y, z in metres; None if nobody is found."""
-    # Past Pose.process, which would throw the presence away.
-    found = SolutionBase.process(pose, {"image": image})
-    if found.pose_landmarks is None:
-        return None
+def found_in(result: Any, landmarks: str, world: str) -> NDArray[np.float32]:
+    """[33, 8]: x, y, z, visibility, presence in the normalised frame and x, y, z in metres; NaN if nobody is found."""
+    if getattr(result, landmarks) is None:
+        return np.full((33, 8), np.nan, np.float32)
     rows = [
         (a.x, a.y, a.z, a.visibility, a.presence, b.x, b.y, b.z)
-        for a, b in zip(found.pose_landmarks.landmark, found.pose_world_landmarks.landmark, strict=True)
+        for a, b in zip(getattr(result, landmarks).landmark, getattr(result, world).landmark, strict=True)
     ]
     return np.asarray(rows, np.float32)
 
 
-def columns(prefix: str, poses: Sequence[NDArray[np.float32] | None]) -> Found:
-    """The arrays to keep, NaN where nobody was found. Only x and y need float32; float16 is 0.0005 of any value."""
-    nobody = np.full((33, 8), np.nan, np.float32)
-    all_poses = np.stack([nobody if pose is None else pose for pose in poses])
+def points_in(points: Any) -> NDArray[np.float32]:
+    """[2, 3]: x, y, z of the two auxiliary landmarks in the normalised frame; NaN if there are none."""
+    if points is None:
+        return np.full((2, 3), np.nan, np.float32)
+    return np.asarray([(point.x, point.y, point.z) for point in points.landmark], np.float32)
+
+
+def roi_in(rect: Any) -> NDArray[np.float32]:
+    """[5]: centre x, y, width, height in the normalised frame and rotation in radians; NaN if there is none."""
+    if rect is None:
+        return np.full(5, np.nan, np.float32)
+    return np.asarray((rect.x_center, rect.y_center, rect.width, rect.height, rect.rotation), np.float32)
+
+
+def columns(prefix: str, poses: Sequence[NDArray[np.float32]], z_type: type[np.floating[Any]] = np.float16) -> Found:
+    """The arrays to keep, NaN where nobody was found. Only positions need float32; float16 is 0.0005 of any value."""
+    table = np.stack(poses)
     return {
-        f"{prefix}_found": np.asarray([pose is not None for pose in poses]),
-        f"{prefix}_xy_norm": all_poses[:, :, 0:2],
-        f"{prefix}_z_norm": all_poses[:, :, 2].astype(np.float16),
-        f"{prefix}_visibility": all_poses[:, :, 3].astype(np.float16),
-        f"{prefix}_presence": all_poses[:, :, 4].astype(np.float16),
-        f"{prefix}_world_m": all_poses[:, :, 5:8].astype(np.float16),
+        f"{prefix}_xy_norm": table[:, :, 0:2],
+        f"{prefix}_z_norm": table[:, :, 2].astype(z_type),
+        f"{prefix}_visibility": table[:, :, 3].astype(np.float16),
+        f"{prefix}_presence": table[:, :, 4].astype(np.float16),
+        f"{prefix}_world_m": table[:, :, 5:8].astype(np.float16),
     }
 
 
@@ -96,25 +106,67 @@ def static_mode(images: Sequence[Image], complexity: int) -> Found:
         static_image_mode=True, model_complexity=complexity, smooth_landmarks=False
     ) as pose:
         for number, (x0, y0, x1, y1) in cases:
-            poses.append(find(pose, np.ascontiguousarray(images[number][y0:y1, x0:x1])))
+            image = np.ascontiguousarray(images[number][y0:y1, x0:x1])
+            # Past Pose.process, which would throw the presence away.
+            result = SolutionBase.process(pose, {"image": image})
+            poses.append(found_in(result, "pose_landmarks", "pose_world_landmarks"))
     return {
         "static_frame": np.asarray([number for number, _ in cases], np.int16),
         "static_region_px": np.asarray([region for _, region in cases], np.int16),
+        "static_found": np.isfinite(poses).all(axis=(1, 2)),
         **columns("static", poses),
     }
 
 
+def video_graph(complexity: int) -> SolutionBase:
+    """What Pose(static_image_mode=False, smooth_landmarks=True) runs, with the streams between its stages tapped."""
+    landmark_part = "poselandmarkbyroicpu__tensorstoposelandmarksandsegmentation__"
+    return SolutionBase(
+        binary_graph_path="mediapipe/modules/pose_landmark/pose_landmark_cpu.binarypb",
+        side_inputs={
+            "model_complexity": complexity,
+            "smooth_landmarks": True,
+            "enable_segmentation": False,
+            "smooth_segmentation": False,
+            "use_prev_landmarks": True,
+        },
+        calculator_params={
+            "posedetectioncpu__TensorsToDetectionsCalculator.min_score_thresh": 0.5,
+            f"{landmark_part}ThresholdingCalculator.threshold": 0.5,
+        },
+        outputs=[
+            "pose_landmarks",
+            "pose_world_landmarks",
+            "unfiltered_pose_landmarks",
+            "unfiltered_world_landmarks",
+            "unfiltered_auxiliary_landmarks",
+            "auxiliary_landmarks",
+            "pose_rect_from_detection",
+            "pose_rect_from_landmarks",
+        ],
+    )
+
+
 def video_mode(images: Sequence[Image], stamps_ms: NDArray[np.float64], complexity: int) -> Found:
     """The whole clip in order, tracked and smoothed, each frame with its own time stamp."""
-    poses = []
-    with mediapipe.solutions.pose.Pose(
-        static_image_mode=False, model_complexity=complexity, smooth_landmarks=True
-    ) as pose:
+    results = []
+    with video_graph(complexity) as graph:
         for image, stamp_ms in zip(images, stamps_ms, strict=True):
             # The legacy API invents stamps, 33,333 us after the last; this makes it arrive at the true one.
-            pose._simulated_timestamp = FIRST_STAMP_US + round(stamp_ms * 1000) - 33333
-            poses.append(find(pose, image))
-    return {"video_time_ms": stamps_ms, **columns("video", poses)}
+            graph._simulated_timestamp = FIRST_STAMP_US + round(stamp_ms * 1000) - 33333
+            results.append(graph.process({"image": image}))
+    smooth = [found_in(result, "pose_landmarks", "pose_world_landmarks") for result in results]
+    raw = [found_in(result, "unfiltered_pose_landmarks", "unfiltered_world_landmarks") for result in results]
+    return {
+        "video_time_ms": stamps_ms,
+        "video_found": np.isfinite(smooth).all(axis=(1, 2)),
+        **columns("video", smooth, np.float32),
+        **columns("video_raw", raw, np.float32),
+        "video_raw_auxiliary_norm": np.stack([points_in(r.unfiltered_auxiliary_landmarks) for r in results]),
+        "video_auxiliary_norm": np.stack([points_in(r.auxiliary_landmarks) for r in results]),
+        "video_roi_from_detection": np.stack([roi_in(r.pose_rect_from_detection) for r in results]),
+        "video_roi_from_landmarks": np.stack([roi_in(r.pose_rect_from_landmarks) for r in results]),
+    }
 
 
 def sha256(path: Path) -> str:
