@@ -3,11 +3,12 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import msgspec
 
+from edge import homeassistant
+from edge.commands import Controls
 from edge.config import MqttSettings
 from edge.link import Link, LinkState
 from edge.messages import Health, Info, encode
@@ -21,12 +22,12 @@ POSE_EXPIRY_S = 2
 POSE_QUEUE = 8
 # Answers that wait; a flood of commands must not push anything else out.
 RESULT_QUEUE = 16
+# Commands a second that are answered; what comes beyond is thrown away.
+MAX_COMMANDS_PER_S = 20
+MAX_COMMAND_NAME = 40
 JSON, BINARY, TEXT = "application/json", "application/octet-stream", "text/plain"
 
 logger = logging.getLogger(__name__)
-
-# A command's name and payload in, the JSON answer out. Called in the network's thread: it must be quick.
-CommandHandler = Callable[[str, bytes], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +36,49 @@ class _WaitingPose:
     message: Message
 
 
+class _Rate:
+    """At most so many a second, counted from the first of each second."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._second_s = 0.0
+        self._count = 0
+        self._said = False
+
+    def allows(self) -> bool:
+        now_s = time.monotonic()
+        if now_s - self._second_s >= 1:
+            self._second_s, self._count = now_s, 0
+        self._count += 1
+        if self._count > self._limit and not self._said:
+            self._said = True
+            logger.warning("more than %d commands a second arrive; the rest is thrown away", self._limit)
+        return self._count <= self._limit
+
+
 class Publisher:
     """One device's side of MQTT; see docs/mqtt.md for the topics.
 
     Args:
         settings: broker, names, TLS.
         info: published at every connect, with the protocol version in use.
-        on_command: answers what comes on `set/<name>`; None subscribes to nothing.
+        controls: carries out what comes on `set/<name>`; None takes no commands.
 
     Raises:
         ConfigError: the broker's URL, the password file or a certificate.
     """
 
-    def __init__(self, settings: MqttSettings, info: Info, on_command: CommandHandler | None = None) -> None:
+    def __init__(self, settings: MqttSettings, info: Info, controls: Controls | None = None) -> None:
         self.topics = Topics.of(settings)
         self.poses_dropped = 0
         self._info = info
-        self._on_command = on_command
+        self._settings = settings
+        self._controls = controls
+        self._rate = _Rate(MAX_COMMANDS_PER_S)
         self._poses: deque[_WaitingPose] = deque(maxlen=POSE_QUEUE)
         self._results: deque[Message] = deque(maxlen=RESULT_QUEUE)
         self._changes = Outbox()
-        self._health: Message | None = None
+        self._health: Health | None = None
         self._health_due = False
         self._others: dict[int, str] = {}  # ids of messages of QoS 1 that are not in the outbox, and their topics
         self._denied: dict[str, str] = {}
@@ -110,7 +133,7 @@ class Publisher:
 
     def publish_health(self, health: Health) -> None:
         """Send figures; while offline the newest ones wait."""
-        self._health = Message(self.topics.health, encode(health), retain=True, content_type=JSON)
+        self._health = health
         self._health_due = True
         self._link.wake()
 
@@ -120,12 +143,14 @@ class Publisher:
         """Say who is here, then everything that a reader must know, then what has waited."""
         self._others.clear()
         self._denied.clear()
-        if self._on_command:
-            topic_filter = self.topics.command("+")
-            self._others[connection.subscribe(topic_filter, qos=1, retained=False)] = topic_filter
+        if self._controls:
+            self._subscribe(connection, self.topics.command("+"))
         self._send_other(connection, Message(self.topics.status, ONLINE, qos=1, retain=True, content_type=TEXT))
         info = msgspec.structs.replace(self._info, mqtt=connection.protocol)
         self._send_other(connection, Message(self.topics.info, encode(info), qos=1, retain=True, content_type=JSON))
+        if self._settings.homeassistant:
+            self._subscribe(connection, homeassistant.birth_topic(self._settings))
+            self._send_other(connection, homeassistant.announcement(self._settings, self._info))
         self._changes.reconnected()
         self._results.clear()  # whoever asked over the old connection may be gone
         self._health_due = self._health is not None
@@ -144,7 +169,8 @@ class Publisher:
             self._send_other(connection, self._results.popleft())
         if self._health_due and self._health is not None:
             self._health_due = False
-            connection.publish(self._health)
+            payload = encode(self._health)
+            connection.publish(Message(self.topics.health, payload, retain=True, content_type=JSON))
         self._send_poses(connection)
 
     def _send_poses(self, connection: Connection) -> None:
@@ -166,12 +192,27 @@ class Publisher:
 
     def received(self, message: Received) -> None:
         """Answer a command; a retained one is from the past and not for now."""
+        if self._settings.homeassistant and message.topic == homeassistant.birth_topic(self._settings):
+            if message.payload == homeassistant.BIRTH and not message.retained:
+                self._results.append(homeassistant.announcement(self._settings, self._info))
+            return
         prefix = self.topics.command("")
-        if message.retained or self._on_command is None or not message.topic.startswith(prefix):
+        if message.retained or self._controls is None or not message.topic.startswith(prefix):
+            return
+        if not self._rate.allows():
             return
         name = message.topic[len(prefix) :]
-        answer = self._on_command(name, message.payload)
-        self._results.append(Message(self.topics.result(name), answer, qos=1, content_type=JSON))
+        result = self._controls.handle(name, message.payload)
+        if result.ok and self._health is not None:  # readers learn of the new value from health
+            values = {"enabled": self._controls.enabled, "max_fps": self._controls.max_fps}
+            self._health = msgspec.structs.replace(self._health, **values)
+            self._health_due = True
+        # A topic of ours is not made longer than it has to be by whoever asks for nonsense.
+        topic = self.topics.result(name[:MAX_COMMAND_NAME])
+        self._results.append(Message(topic, msgspec.json.encode(result), qos=1, content_type=JSON))
+
+    def _subscribe(self, connection: Connection, topic_filter: str) -> None:
+        self._others[connection.subscribe(topic_filter, qos=1, retained=False)] = topic_filter
 
     def closing(self, connection: Connection) -> None:
         """Send what waits, then `offline`."""

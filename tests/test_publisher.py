@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -25,13 +26,13 @@ INFO = Info(device="kitchen")
 
 
 @pytest.fixture
-def mosquitto(tmp_path):
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     with Mosquitto(tmp_path / "broker") as broker:
         yield broker
 
 
 @needs_mosquitto
-def test_poses_arrive_in_order_and_follow_the_schema(mosquitto):
+def test_poses_arrive_in_order_and_follow_the_schema(mosquitto: Mosquitto) -> None:
     schema = msgspec.json.decode(schema_text(type(sample_message())))
     publisher = Publisher(mosquitto.settings(), INFO)
     with listen(mosquitto, "edge-pose/kitchen/pose") as reader:
@@ -49,7 +50,7 @@ def test_poses_arrive_in_order_and_follow_the_schema(mosquitto):
 
 
 @needs_mosquitto
-def test_retained_topics_tell_a_late_reader_everything(mosquitto):
+def test_retained_topics_tell_a_late_reader_everything(mosquitto: Mosquitto) -> None:
     publisher = Publisher(mosquitto.settings(), INFO)
     publisher.start()
     publisher.publish_presence(True, 1000.5)
@@ -68,7 +69,7 @@ def test_retained_topics_tell_a_late_reader_everything(mosquitto):
 
 
 @needs_mosquitto
-def test_close_says_offline_and_takes_less_than_a_second(mosquitto):
+def test_close_says_offline_and_takes_less_than_a_second(mosquitto: Mosquitto) -> None:
     publisher = Publisher(mosquitto.settings(), INFO)
     publisher.start()
     assert eventually(lambda: publisher.state.phase == "connected")
@@ -91,7 +92,7 @@ time.sleep(60)
 
 
 @needs_mosquitto
-def test_the_will_says_offline_when_the_process_is_killed(mosquitto):
+def test_the_will_says_offline_when_the_process_is_killed(mosquitto: Mosquitto) -> None:
     process = subprocess.Popen([sys.executable, "-c", PUBLISH_FOREVER, mosquitto.url])
     try:
         assert eventually(lambda: retained(mosquitto, 0.2).get("status", Received("", b"", True)).payload == b"online")
@@ -101,7 +102,7 @@ def test_the_will_says_offline_when_the_process_is_killed(mosquitto):
     assert eventually(lambda: retained(mosquitto, 0.2)["status"].payload == b"offline")
 
 
-def test_a_broker_without_mqtt_5_is_used_with_3_1_1_and_that_is_said(caplog):
+def test_a_broker_without_mqtt_5_is_used_with_3_1_1_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     with DemoBroker() as broker:
         settings = MqttSettings(broker=broker.url, device_name="kitchen")
@@ -126,7 +127,9 @@ def _collect(reader: Subscriber, seen: dict[str, bytes]) -> bool:
 
 
 @needs_mosquitto
-def test_a_wrong_password_is_said_once_and_the_right_one_helps(tmp_path, caplog):
+def test_a_wrong_password_is_said_once_and_the_right_one_helps(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     passwords = tmp_path / "passwords"
     subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, "cam", "right"], check=True, capture_output=True)
     secret = tmp_path / "secret"
@@ -145,7 +148,9 @@ def test_a_wrong_password_is_said_once_and_the_right_one_helps(tmp_path, caplog)
 
 
 @needs_mosquitto
-def test_a_broker_that_comes_late_and_is_restarted_gets_everything_again(tmp_path, caplog):
+def test_a_broker_that_comes_late_and_is_restarted_gets_everything_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     broker = Mosquitto(tmp_path / "broker")
     publisher = Publisher(broker.settings(), INFO)
@@ -180,14 +185,14 @@ def test_a_broker_that_comes_late_and_is_restarted_gets_everything_again(tmp_pat
         ({"password_file": "/does/not/exist"}, "without mqtt.username"),
     ],
 )
-def test_wrong_settings_are_refused_with_advice(settings, expected):
+def test_wrong_settings_are_refused_with_advice(settings: dict[str, str], expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Publisher(MqttSettings(device_name="kitchen", **settings), INFO)
+        Publisher(msgspec.convert({"device_name": "kitchen", **settings}, MqttSettings), INFO)
     assert expected in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
-def test_systemd_hands_over_the_password(tmp_path, monkeypatch):
+def test_systemd_hands_over_the_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edge import broker
 
     Path(tmp_path / "mqtt-password").write_text("from systemd\n")

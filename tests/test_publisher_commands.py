@@ -1,0 +1,184 @@
+"""Commands over MQTT: carried out, answered, refused, and harmless in any number."""
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from brokers import Mosquitto, eventually, needs_mosquitto
+from wire import listen, retained, sample_message
+
+from edge.commands import Controls, Result
+from edge.link import Link
+from edge.messages import Health, Info, decode, encode
+from edge.mqtt import Connection, Message, Received
+from edge.publisher import Publisher
+
+INFO = Info(device="kitchen")
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "value"),
+    [
+        ("enabled", b"OFF", False),
+        ("enabled", b"ON", True),
+        ("enabled", b"false", False),
+        ("max_fps", b"12.5", 12.5),
+        ("max_fps", b"0", 0.0),
+        ("redetect", b"PRESS", True),
+        ("redetect", b"", True),
+    ],
+)
+def test_good_commands_are_carried_out(name: str, payload: bytes, value: float) -> None:
+    controls = Controls()
+    assert controls.handle(name, payload) == Result(ok=True, value=value)
+    if name == "redetect":
+        assert controls.take_redetect()
+        assert not controls.take_redetect()
+    else:
+        assert getattr(controls, name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "expected"),
+    [
+        ("enabled", b"maybe", "expected ON or OFF"),
+        ("enabled", b"", "expected ON or OFF"),
+        ("max_fps", b"-1", "expected a number"),
+        ("max_fps", b"fast", "expected a number"),
+        ("max_fps", b"1e999", "expected a number"),
+        ("max_fps", b"NaN", "expected a number"),
+        ("max_fps", b"\xff", "expected a number"),
+        ("max_fps", b"1" * 5000, "5000 bytes"),
+        ("reboot", b"", "unknown command 'reboot'; known are enabled, max_fps, redetect"),
+        ("", b"", "unknown command"),
+    ],
+)
+def test_bad_commands_are_refused_with_a_reason_and_change_nothing(name: str, payload: bytes, expected: str) -> None:
+    controls = Controls(max_fps=7.0)
+    result = controls.handle(name, payload)
+    assert not result.ok
+    assert expected in result.error
+    assert (controls.enabled, controls.max_fps, controls.take_redetect()) == (True, 7.0, False)
+
+
+def test_ten_thousand_random_commands_raise_nothing() -> None:
+    generator = random.Random(4)  # noqa: S311 -- the same inputs each time
+    controls = Controls()
+    publisher = Publisher(Mosquitto.settings(_nowhere()), INFO, controls)
+    refused = 0
+    for _ in range(10_000):
+        name = generator.choice(["enabled", "max_fps", "redetect", "x", "", "é" * 70, "max_fps/result", "\ufffe"])
+        payload = generator.randbytes(generator.choice([0, 1, 2, 4, 30, 500]))
+        publisher.received(Received(publisher.topics.command(name), payload, retained=generator.random() < 0.1))
+        refused += not controls.handle(name, payload).ok
+    assert refused > 5_000
+    assert 0 <= controls.max_fps <= 1000
+    assert isinstance(controls.enabled, bool)
+
+
+def _nowhere() -> Mosquitto:
+    """A broker that is never started; only its settings are used."""
+    broker = object.__new__(Mosquitto)
+    broker.host, broker.port = "127.0.0.1", 9
+    return broker
+
+
+class Sender:
+    """A client that publishes what it is told, as fast as it can."""
+
+    def __init__(self, broker: Mosquitto, messages: list[Message]) -> None:
+        self._messages = messages
+        self.done = False
+        self._link = Link(broker.settings(), "sender", self)
+        self._link.start()
+
+    def connected(self, connection: Connection) -> None:
+        for message in self._messages:
+            while connection.busy:
+                connection.pump(0.1)
+            connection.publish(message)
+        self.done = True
+
+    def work(self, connection: Connection) -> None: ...
+    def received(self, message: Received) -> None: ...
+    def closing(self, connection: Connection) -> None: ...
+
+    def close(self) -> None:
+        self._link.close()
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path / "broker") as broker:
+        yield broker
+
+
+@needs_mosquitto
+def test_commands_are_answered_and_health_shows_the_new_value(mosquitto: Mosquitto) -> None:
+    controls = Controls()
+    publisher = Publisher(mosquitto.settings(), INFO, controls)
+    publisher.start()
+    publisher.publish_health(Health(time=1.0))
+    assert eventually(lambda: "health" in retained(mosquitto, 0.2))
+    with listen(mosquitto, "edge-pose/kitchen/set/+/result") as reader:
+        sender = Sender(mosquitto, [Message("edge-pose/kitchen/set/max_fps", b"5", qos=1)])
+        answer = reader.get(5)
+        assert answer is not None
+        assert answer.topic == "edge-pose/kitchen/set/max_fps/result"
+        assert msgspec.json.decode(answer.payload) == {"ok": True, "value": 5.0}
+        sender.close()
+        sender = Sender(mosquitto, [Message("edge-pose/kitchen/set/selfdestruct", b"now")])
+        answer = reader.get(5)
+        assert answer is not None
+        assert not msgspec.json.decode(answer.payload)["ok"]
+        sender.close()
+    assert controls.max_fps == 5.0
+    assert eventually(lambda: decode(retained(mosquitto, 0.2)["health"].payload, Health).max_fps == 5.0)
+    publisher.close()
+
+
+@needs_mosquitto
+def test_a_command_from_the_past_is_not_carried_out(mosquitto: Mosquitto) -> None:
+    sender = Sender(mosquitto, [Message("edge-pose/kitchen/set/enabled", b"OFF", qos=1, retain=True)])
+    assert eventually(lambda: sender.done)
+    sender.close()
+    for protocol in ("5", "3.1.1"):
+        controls = Controls()
+        publisher = Publisher(mosquitto.settings(protocol=protocol), INFO, controls)
+        publisher.start()
+        publisher.publish_count(0, 1.0)
+        assert eventually(lambda: "count" in retained(mosquitto, 0.3))
+        publisher.close()
+        assert controls.enabled
+
+
+@needs_mosquitto
+def test_a_flood_of_commands_harms_nobody(mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:
+    controls = Controls()
+    publisher = Publisher(mosquitto.settings(), INFO, controls)
+    publisher.start()
+    assert eventually(lambda: publisher.state.phase == "connected")
+    flood = [Message("edge-pose/kitchen/set/enabled", generator) for generator in (b"ON", b"nonsense") * 2500]
+    with listen(mosquitto, "edge-pose/kitchen/pose", "edge-pose/kitchen/presence") as reader:
+        sender = Sender(mosquitto, flood)
+        slowest_s = 0.0
+        for number in range(60):
+            started = time.monotonic()
+            publisher.publish_pose(encode(sample_message(seq=number)))
+            if number == 30:
+                publisher.publish_presence(True, 5.0)
+            slowest_s = max(slowest_s, time.monotonic() - started)
+            time.sleep(1 / 30)
+        assert eventually(lambda: sender.done)
+        assert eventually(lambda: reader.messages.qsize() >= 50)
+        sender.close()
+        topics = [reader.messages.get_nowait().topic for _ in range(reader.messages.qsize())]
+    assert topics.count("edge-pose/kitchen/presence") == 1
+    assert topics.count("edge-pose/kitchen/pose") >= 50
+    assert slowest_s < 0.25  # the loop is never held up by the network
+    assert caplog.text.count("commands a second arrive") == 1
+    assert publisher.state.phase == "connected"
+    publisher.close()
