@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -24,29 +25,30 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str = ""
 
 
-class Controls:
-    """The settings that commands change. Any thread may read them; the network's thread calls `handle`.
+class Target(Protocol):
+    """What commands change: the loop's `pipeline.Controls`. The loop reads it before each frame.
 
-    Args:
+    Attributes:
         enabled: whether frames are looked at.
         max_fps: processed frames per second at most; 0 is no limit.
+        redetect: set to forget the people who are followed and look anew; the loop clears it.
     """
 
-    def __init__(self, *, enabled: bool = True, max_fps: float = 0.0) -> None:
-        self.enabled = enabled
-        self.max_fps = max_fps
-        self._redetect = threading.Event()
+    enabled: bool
+    max_fps: float
+    redetect: threading.Event
+
+
+class Commands:
+    """Carries commands out on a target. Called in the network's thread."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
         self._commands: dict[str, Callable[[bytes], bool | float]] = {
             "enabled": self._set_enabled,
             "max_fps": self._set_max_fps,
             "redetect": self._set_redetect,
         }
-
-    def take_redetect(self) -> bool:
-        """Whether somebody asked, since the last call, to forget the people who are followed and look anew."""
-        asked = self._redetect.is_set()
-        self._redetect.clear()
-        return asked
 
     def handle(self, name: str, payload: bytes) -> Result:
         """Carry a command out, or refuse it. Never raises, whatever came."""
@@ -64,10 +66,10 @@ class Controls:
         values = {ON: True, OFF: False, b"true": True, b"false": False}
         if payload not in values:
             raise MessageError("expected ON or OFF")
-        if self.enabled != values[payload]:
+        if self.target.enabled != values[payload]:
             logger.info("set over MQTT: enabled = %s", values[payload])
-        self.enabled = values[payload]
-        return self.enabled
+        self.target.enabled = values[payload]
+        return self.target.enabled
 
     def _set_max_fps(self, payload: bytes) -> float:
         try:
@@ -76,12 +78,12 @@ class Controls:
             value = -1.0
         if not 0 <= value <= MAX_FPS:
             raise MessageError(f"expected a number from 0 (no limit) to {MAX_FPS:.0f}")
-        if self.max_fps != value:
+        if self.target.max_fps != value:
             logger.info("set over MQTT: max_fps = %g", value)
-        self.max_fps = value
-        return self.max_fps
+        self.target.max_fps = value
+        return self.target.max_fps
 
     def _set_redetect(self, payload: bytes) -> bool:
         del payload  # a button has nothing to say
-        self._redetect.set()
+        self.target.redetect.set()
         return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from edge import homeassistant
-from edge.commands import Controls
+from edge.commands import Commands, Target
 from edge.config import MqttSettings
 from edge.link import Link, LinkState
 from edge.messages import Health, Info, encode
@@ -62,18 +62,18 @@ class Publisher:
     Args:
         settings: broker, names, TLS.
         info: published at every connect, with the protocol version in use.
-        controls: carries out what comes on `set/<name>`; None takes no commands.
+        controls: what commands on `set/<name>` change; None takes no commands.
 
     Raises:
         ConfigError: the broker's URL, the password file or a certificate.
     """
 
-    def __init__(self, settings: MqttSettings, info: Info, controls: Controls | None = None) -> None:
+    def __init__(self, settings: MqttSettings, info: Info, controls: Target | None = None) -> None:
         self.topics = Topics.of(settings)
         self.poses_dropped = 0
         self._info = info
         self._settings = settings
-        self._controls = controls
+        self._commands = Commands(controls) if controls else None
         self._rate = _Rate(MAX_COMMANDS_PER_S)
         self._poses: deque[_WaitingPose] = deque(maxlen=POSE_QUEUE)
         self._results: deque[Message] = deque(maxlen=RESULT_QUEUE)
@@ -143,7 +143,7 @@ class Publisher:
         """Say who is here, then everything that a reader must know, then what has waited."""
         self._others.clear()
         self._denied.clear()
-        if self._controls:
+        if self._commands:
             self._subscribe(connection, self.topics.command("+"))
         self._send_other(connection, Message(self.topics.status, ONLINE, qos=1, retain=True, content_type=TEXT))
         info = msgspec.structs.replace(self._info, mqtt=connection.protocol)
@@ -197,14 +197,14 @@ class Publisher:
                 self._results.append(homeassistant.announcement(self._settings, self._info))
             return
         prefix = self.topics.command("")
-        if message.retained or self._controls is None or not message.topic.startswith(prefix):
+        if message.retained or self._commands is None or not message.topic.startswith(prefix):
             return
         if not self._rate.allows():
             return
         name = message.topic[len(prefix) :]
-        result = self._controls.handle(name, message.payload)
+        result = self._commands.handle(name, message.payload)
         if result.ok and self._health is not None:  # readers learn of the new value from health
-            values = {"enabled": self._controls.enabled, "max_fps": self._controls.max_fps}
+            values = {"enabled": self._commands.target.enabled, "max_fps": self._commands.target.max_fps}
             self._health = msgspec.structs.replace(self._health, **values)
             self._health_due = True
         # A topic of ours is not made longer than it has to be by whoever asks for nonsense.

@@ -10,10 +10,11 @@ import pytest
 from brokers import Mosquitto, eventually, needs_mosquitto
 from wire import listen, retained, sample_message
 
-from edge.commands import Controls, Result
+from edge.commands import Commands, Result
 from edge.link import Link
 from edge.messages import Health, Info, decode, encode
 from edge.mqtt import Connection, Message, Received
+from edge.pipeline import Controls
 from edge.publisher import Publisher
 
 INFO = Info(device="kitchen")
@@ -33,10 +34,9 @@ INFO = Info(device="kitchen")
 )
 def test_good_commands_are_carried_out(name: str, payload: bytes, value: float) -> None:
     controls = Controls()
-    assert controls.handle(name, payload) == Result(ok=True, value=value)
+    assert Commands(controls).handle(name, payload) == Result(ok=True, value=value)
     if name == "redetect":
-        assert controls.take_redetect()
-        assert not controls.take_redetect()
+        assert controls.redetect.is_set()
     else:
         assert getattr(controls, name) == value
 
@@ -58,10 +58,10 @@ def test_good_commands_are_carried_out(name: str, payload: bytes, value: float) 
 )
 def test_bad_commands_are_refused_with_a_reason_and_change_nothing(name: str, payload: bytes, expected: str) -> None:
     controls = Controls(max_fps=7.0)
-    result = controls.handle(name, payload)
+    result = Commands(controls).handle(name, payload)
     assert not result.ok
     assert expected in result.error
-    assert (controls.enabled, controls.max_fps, controls.take_redetect()) == (True, 7.0, False)
+    assert (controls.enabled, controls.max_fps, controls.redetect.is_set()) == (True, 7.0, False)
 
 
 def test_ten_thousand_random_commands_raise_nothing() -> None:
@@ -73,7 +73,7 @@ def test_ten_thousand_random_commands_raise_nothing() -> None:
         name = generator.choice(["enabled", "max_fps", "redetect", "x", "", "é" * 70, "max_fps/result", "\ufffe"])
         payload = generator.randbytes(generator.choice([0, 1, 2, 4, 30, 500]))
         publisher.received(Received(publisher.topics.command(name), payload, retained=generator.random() < 0.1))
-        refused += not controls.handle(name, payload).ok
+        refused += not Commands(controls).handle(name, payload).ok
     assert refused > 5_000
     assert 0 <= controls.max_fps <= 1000
     assert isinstance(controls.enabled, bool)
