@@ -31,6 +31,11 @@ def open_source(settings: CameraSettings) -> Source:
     return _opener(settings.source)(settings)
 
 
+def check_form(source: str) -> None:
+    """Say whether a source is of a known form, without opening it; raises `ConfigError` if not."""
+    _opener(source)
+
+
 def _opener(source: str) -> Callable[[CameraSettings], Source]:
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source)
     if scheme:

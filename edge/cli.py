@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge import __version__, config
+import msgspec
+
+from edge import __version__, config, validate
+from edge.camera import redact
 from edge.errors import EdgePoseError
 
 EPILOG = """\
@@ -162,7 +165,7 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _load(options: argparse.Namespace, **more: object) -> config.Settings:
+def _load(options: argparse.Namespace) -> config.Settings:
     """The settings in force under the command line's options; an option that was not given is None."""
     names = {
         "camera.source": "source",
@@ -175,7 +178,7 @@ def _load(options: argparse.Namespace, **more: object) -> config.Settings:
         "pipeline.world": "world",
     }
     overrides = {setting: getattr(options, name, None) for setting, name in names.items()}
-    return config.load(getattr(options, "config", None), overrides | more).settings
+    return validate.load(getattr(options, "config", None), overrides).settings
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -198,18 +201,25 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _config(options: argparse.Namespace) -> int:
-    loaded = config.load(options.config)
+    loaded = validate.load(options.config)
     if options.action == "show":
-        sys.stdout.write(config.as_toml(loaded))
+        sys.stdout.write(config.as_toml(_without_secrets(loaded)))
     else:
         print("The settings are right.")
     return 0
+
+
+def _without_secrets(loaded: config.Loaded) -> config.Loaded:
+    """The settings as they may be shown to others: what `config show` prints ends up in bug reports."""
+    settings = loaded.settings
+    shown = msgspec.structs.replace(settings.camera, source=redact(settings.camera.source))
+    return config.Loaded(msgspec.structs.replace(settings, camera=shown), loaded.origins)
 
 
 def _models(options: argparse.Namespace) -> int:
     from edge.manifest import ModelStore
     from edge.modelcheck import list_models, verify_models
 
-    directory = config.load(options.config).settings.model.directory
+    directory = validate.load(options.config).settings.model.directory
     store = ModelStore(Path(directory) if directory else None)
     return list_models(store) if options.action == "list" else verify_models(store)

@@ -16,7 +16,7 @@ from edge.runtime import Model
 
 # (cells a side, anchors a cell) of each group of layers: strides 8, 16 and three layers of 32, two anchors each.
 ANCHOR_GRID: Final = ((28, 2), (14, 2), (7, 6))
-# Boxes that overlap the best one at least this much describe the same person (min_suppression_threshold).
+# Boxes that overlap the best one more than this describe the same person (min_suppression_threshold).
 MIN_IOU: Final = 0.3
 # Logits are clipped to this before the sigmoid (score_clipping_thresh).
 SCORE_CLIP: Final = 100.0
@@ -87,7 +87,7 @@ def weighted_nms(scores: NDArray[np.float32], geometry: NDArray[np.float32]) -> 
     """
     people = []
     while len(scores):
-        same = iou(geometry[0, :4], geometry[:, :4]) >= MIN_IOU
+        same = iou(geometry[0, :4], geometry[:, :4]) > MIN_IOU
         same[0] = True  # a box of no area overlaps nothing, not even itself
         weights = scores[same] / scores[same].sum()
         people.append((float(scores[0]), weights @ geometry[same]))

@@ -96,7 +96,7 @@ class PoseEstimator:
         if self._smooth and presence >= self._tracker.min_presence:
             with _timed(estimate, "smooth"):
                 smoother = self._smoothers.setdefault(person.id, PoseSmoother())
-                found = smoother.apply(found, frame.time_s, region.side_px)
+                found = smoother.apply(found, frame.time_s, roi.diameter_px(found.auxiliary_px))
         if not self._tracker.update(person, presence, roi.from_auxiliary(found.auxiliary_px)):
             self._smoothers.pop(person.id, None)
             return None

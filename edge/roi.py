@@ -46,6 +46,11 @@ def from_auxiliary(auxiliary_px: NDArray[np.float32]) -> Roi:
     return from_points(auxiliary_px[0], auxiliary_px[1])
 
 
+def diameter_px(auxiliary_px: NDArray[np.float32]) -> float:
+    """Diameter of the circle round the person that the auxiliary landmarks, shape (2, 2), describe."""
+    return 2.0 * float(np.hypot(*(auxiliary_px[1] - auxiliary_px[0])))
+
+
 def whole_frame(frame: Frame) -> Roi:
     """The upright square round the whole frame: the detector's letterbox."""
     return Roi(frame.width_px / 2, frame.height_px / 2, float(max(frame.width_px, frame.height_px)), 0.0)

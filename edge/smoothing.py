@@ -80,7 +80,8 @@ class PoseSmoother:
         Args:
             found: what the model says of this frame.
             time_s: the frame's capture time.
-            scale_px: the person's size: the side of the ROI.
+            scale_px: the person's size: the diameter of the circle that this frame's auxiliary landmarks describe
+                (the ROI that they make, before it is widened).
         """
         if scale_px < MIN_SCALE_PX:
             return found

@@ -10,13 +10,13 @@ from edge.logistic import logit, sigmoid
 
 
 def refine_by_definition(point, heatmap):
-    """The refinement as BLAZEPOSE.md words it, one landmark and one cell at a time."""
+    """The refinement in words, one landmark and one cell at a time."""
     column, row = int(point[0] * 64), int(point[1] * 64)
     if not (0 <= column < 64 and 0 <= row < 64):
         return point
     total = x = y = peak = 0.0
-    for r in range(max(0, row - 3), min(64, row + 4)):
-        for c in range(max(0, column - 3), min(64, column + 4)):
+    for r in range(max(0, row - 4), min(64, row + 5)):
+        for c in range(max(0, column - 4), min(64, column + 5)):
             confidence = 1 / (1 + np.exp(-np.float64(heatmap[r, c])))
             total, x, y, peak = total + confidence, x + confidence * c, y + confidence * r, max(peak, confidence)
     return (x / total / 64, y / total / 64) if peak >= 0.5 else point

@@ -1,0 +1,30 @@
+"""Load settings and let each stage judge its own: what `config check` and every command do first."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from edge import broker, camera, config
+from edge.errors import ConfigError, UsageError
+
+
+def load(config_file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> config.Loaded:
+    """The settings in force, checked as far as it can be done without touching a camera or the network.
+
+    Raises:
+        ConfigError: a file, an unknown key, a value that its stage cannot use; says where it came from.
+        UsageError: the same, where the value came from the command line.
+    """
+    loaded = config.load(config_file, overrides)
+    judges: dict[str, Callable[[], object]] = {
+        "mqtt.broker": lambda: broker.parse(loaded.settings.mqtt.broker),
+        "camera.source": lambda: camera.check_form(loaded.settings.camera.source),
+    }
+    for setting, judge in judges.items():
+        try:
+            judge()
+        except ConfigError as error:
+            origin = loaded.origins[setting]
+            kind = UsageError if origin == config.COMMAND_LINE else ConfigError
+            raise kind(f"{origin}: {error}") from None
+    return loaded

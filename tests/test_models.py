@@ -1,0 +1,131 @@
+"""The manifest, the model files, and the runtime that loads them."""
+
+import hashlib
+import shutil
+
+import numpy as np
+import pytest
+
+from edge.errors import DelegateError, ModelChecksumError, ModelError, ModelNotFoundError
+from edge.manifest import ModelStore
+from edge.modelcheck import list_models, verify_models
+from edge.runtime import Model, load_runtime
+
+
+@pytest.fixture
+def copy(store, tmp_path):
+    """A models folder that a test may damage."""
+    for name in ("manifest.toml", "pose_landmark_lite-float16.tflite"):
+        shutil.copy(store.directory / name, tmp_path)
+    return ModelStore(tmp_path)
+
+
+def lite(store, device="cpu"):
+    return Model(store, store.find("landmarks", "lite", "float16"), load_runtime(), device, 1)
+
+
+def test_every_committed_model_is_there_with_its_sum(store):
+    for entry in store.manifest.models:
+        if entry.committed:
+            data = store.path(entry).read_bytes()
+            assert len(data) == entry.bytes
+            assert hashlib.sha256(data).hexdigest() == entry.sha256
+
+
+def test_every_committed_model_loads_and_has_the_outputs_that_the_manifest_names(store):
+    runtime = load_runtime()
+    for entry in store.manifest.models:
+        if entry.committed:
+            model = Model(store, entry, runtime, "cpu", 1)
+            model.set_image(np.zeros((model.input_size_px, model.input_size_px, 3), np.uint8), "RGB")
+            model.invoke()
+            for tensor in entry.outputs:
+                assert list(model.output(tensor.name).shape) == tensor.shape
+                assert np.isfinite(model.output(tensor.name)).all()
+
+
+def test_the_default_precision_of_each_runtime_exists(store):
+    for precision in store.manifest.default_precision.values():
+        for role, variant in (("detector", "detector"), ("landmarks", "lite"), ("landmarks", "full")):
+            assert store.find(role, variant, precision).committed
+
+
+def test_a_model_that_is_not_there(copy):
+    with pytest.raises(ModelNotFoundError, match="no landmarks model lite int3 in .*; there are: .*lite float16"):
+        copy.find("landmarks", "lite", "int3")
+    with pytest.raises(ModelNotFoundError, match="missing"):
+        copy.read(copy.find("landmarks", "full", "float16"))
+
+
+def test_a_damaged_model_is_refused_by_its_sum(copy):
+    path = copy.directory / "pose_landmark_lite-float16.tflite"
+    data = bytearray(path.read_bytes())
+    data[1000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelChecksumError, match="damaged or was changed"):
+        lite(copy)
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ModelChecksumError, match="manifest expects"):
+        lite(copy)
+
+
+@pytest.mark.parametrize("content", [b"", b"TFL3", b"not a model at all", None])
+def test_a_file_that_is_no_model_but_has_the_right_sum(copy, content):
+    path = copy.directory / "pose_landmark_lite-float16.tflite"
+    data = path.read_bytes()
+    content = data[: len(data) // 2] if content is None else content
+    old, new = hashlib.sha256(data).hexdigest(), hashlib.sha256(content).hexdigest()
+    manifest = copy.directory / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace(old, new))
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="cannot load this model"):
+        lite(ModelStore(copy.directory))
+
+
+def test_a_model_with_another_interface_is_refused(copy):
+    manifest = copy.directory / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace('name = "heatmap"', 'name = "warmth"'))
+    with pytest.raises(ModelError, match="not the model that the manifest describes"):
+        lite(ModelStore(copy.directory))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("[[models", "cannot be read"), ("x = 1", "not a model manifest"), ("", "not a model manifest")],
+)
+def test_a_broken_manifest(tmp_path, text, complaint):
+    (tmp_path / "manifest.toml").write_text(text)
+    with pytest.raises(ModelError, match=complaint):
+        ModelStore(tmp_path)
+    with pytest.raises(ModelNotFoundError, match=r"no manifest\.toml"):
+        ModelStore(tmp_path / "nowhere")
+
+
+def test_a_device_that_is_not_there_is_never_replaced_silently(store):
+    with pytest.raises(DelegateError, match="edgetpu"):
+        lite(store, "edgetpu")
+
+
+def test_colour_order_is_folded_into_the_input(store):
+    model = lite(store)
+    picture = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
+    model.set_image(picture, "RGB")
+    model.invoke()
+    rgb = model.output("landmarks")
+    model.set_image(np.ascontiguousarray(picture[:, :, ::-1]), "BGR")
+    model.invoke()
+    assert (model.output("landmarks") == rgb).all()
+    model.set_image(picture, "BGR")
+    model.invoke()
+    assert (model.output("landmarks") != rgb).any()
+
+
+def test_listing_and_verifying(copy, capsys):
+    assert list_models(copy) == 0
+    assert "pose_landmark_lite     float16" in capsys.readouterr().out
+    assert verify_models(copy) == 1
+    printed = capsys.readouterr()
+    assert "ok       pose_landmark_lite-float16.tflite" in printed.out
+    assert "missing  pose_detector-float16.tflite" in printed.out
+    assert "Reinstall" in printed.err
+    assert verify_models(ModelStore()) == 0

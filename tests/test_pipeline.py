@@ -1,0 +1,154 @@
+"""The loop on the real clip, without a broker: what is published, and the figures that are kept."""
+
+import threading
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conftest import frame, settings
+
+from edge.camera import open_source
+from edge.estimator import Estimate, PoseEstimator
+from edge.messages import decode_pose
+from edge.pipeline import Controls, Pipeline
+from edge.pose import Orientation, Pose, Roi
+
+
+@pytest.fixture(scope="module")
+def run(clip):
+    """The whole clip through the default models."""
+    chosen = settings(camera__source=str(clip))
+    messages = []
+    with open_source(chosen.camera) as source:
+        pipeline = Pipeline("here", source, PoseEstimator(chosen), [lambda _, payload: messages.append(payload)])
+        figures = pipeline.run()
+    return figures, [decode_pose(payload) for payload in messages]
+
+
+def test_every_frame_of_the_clip_is_processed_and_told(run):
+    figures, messages = run
+    assert figures.frames == 230
+    assert figures.frames_with_people >= 0.95 * 230
+    assert len(messages) == figures.messages
+    assert [message.seq for message in messages] == list(range(len(messages)))
+    assert all((message.width, message.height, message.device) == (1768, 994, "here") for message in messages)
+
+
+def test_the_detector_runs_on_few_of_the_frames_with_people(run):
+    figures, messages = run
+    assert figures.frames_detected / figures.frames_with_people < 0.03
+    assert figures.share_without_detection() > 0.97
+    sources = [message.poses[0].source for message in messages if message.poses]
+    assert sources.count("detected") == figures.frames_detected
+
+
+def test_time_is_the_files_own(run):
+    _, messages = run
+    steps = [after.time - before.time for before, after in pairwise(messages)]
+    assert np.median(steps) == pytest.approx(1 / 30, abs=2e-3)
+
+
+def test_every_stage_is_timed(run):
+    figures, _ = run
+    assert {"detect", "landmarks", "smooth", "encode", "publish"} <= set(figures.stage_ms)
+    assert len(figures.stage_ms["landmarks"]) >= 228
+    assert all(value >= 0 for values in figures.stage_ms.values() for value in values)
+
+
+class Script:
+    """Stands for the estimator: says what each frame holds."""
+
+    def __init__(self, people, delay_s=0.0):
+        self.people, self.delay_s, self.forgotten = list(people), delay_s, 0
+
+    def process(self, _frame):
+        time.sleep(self.delay_s)
+        keypoints = np.zeros((33, 5), np.float32)
+        pose = Pose(1, 0.9, "tracked", keypoints, None, Roi(0, 0, 1, 0))
+        return Estimate([pose] * self.people.pop(0))
+
+    def forget(self):
+        self.forgotten += 1
+
+
+class Frames:
+    """Stands for a source: so many frames of 8x8 pixels."""
+
+    def __init__(self, count):
+        self.left, self.ended = count, False
+
+    def read(self, timeout_s):
+        assert timeout_s < 1  # a loop that waits longer would be deaf to being stopped
+        if not self.left:
+            self.ended = True
+            return None
+        self.left -= 1
+        return frame(np.zeros((8, 8, 3), np.uint8))
+
+
+def scripted(people, controls=None, delay_s=0.0):
+    messages, script = [], Script(people, delay_s)
+    pipeline = Pipeline("d", Frames(len(people)), script, [lambda m, _: messages.append(m)], controls=controls)
+    return pipeline, script, messages
+
+
+def test_an_empty_room_is_silent_but_for_the_last_goodbye():
+    pipeline, _, messages = scripted([0, 0, 1, 1, 0, 0, 1, 0])
+    pipeline.run()
+    assert [len(message.poses) for message in messages] == [1, 1, 0, 1, 0]
+
+
+def test_share_without_detection_is_unknown_before_anybody_was_seen():
+    pipeline, _, _ = scripted([0, 0])
+    assert pipeline.run().share_without_detection() is None
+
+
+def test_a_loop_that_is_switched_off_processes_nothing():
+    pipeline, _, messages = scripted([1, 1], Controls(enabled=False))
+    assert pipeline.run().frames == 0
+    assert messages == []
+
+
+def test_redetect_drops_everybody_once():
+    controls = Controls()
+    controls.redetect.set()
+    pipeline, script, _ = scripted([1, 1, 1], controls)
+    pipeline.run()
+    assert script.forgotten == 1
+    assert not controls.redetect.is_set()
+
+
+def test_max_fps_is_kept_by_sleeping():
+    pipeline, _, _ = scripted([1] * 6, Controls(max_fps=20))
+    start, cpu = time.monotonic(), time.thread_time()
+    pipeline.run()
+    assert time.monotonic() - start >= 5 / 20 - 0.01
+    assert time.thread_time() - cpu < 0.1
+
+
+def test_stop_ends_the_loop_from_another_thread():
+    controls = Controls()
+    pipeline, _, messages = scripted([1] * 10_000, controls, delay_s=0.002)
+    threading.Timer(0.1, controls.stop.set).start()
+    pipeline.run()
+    assert 0 < len(messages) < 10_000
+
+
+def test_duration_ends_the_loop():
+    pipeline, _, messages = scripted([1] * 10_000, delay_s=0.002)
+    pipeline.run(duration_s=0.1)
+    assert 0 < len(messages) < 10_000
+
+
+def test_a_turned_camera_gives_the_same_keypoints(clip_frames):
+    """rotate = 90 on a picture that lies on its side gives what the upright picture gives."""
+    upright = np.ascontiguousarray(clip_frames[20][250:730, 1000:1640])
+    lying = np.ascontiguousarray(np.rot90(upright))  # a quarter turn against the clock, which the setting undoes
+    found = []
+    for image, rotate in ((upright, 0), (lying, 90)):
+        estimator = PoseEstimator(settings())
+        picture = frame(image, orientation=Orientation(rotate))
+        assert (picture.width_px, picture.height_px) == (640, 480)
+        found.append(estimator.process(picture).poses[0].keypoints_px)
+    assert np.abs(found[0][:, :2] - found[1][:, :2]).max() <= 1.0

@@ -1,0 +1,213 @@
+"""The command line as a user meets it: a process of its own, real files, wrong input."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import cv2
+import jsonschema
+import numpy as np
+import pytest
+from conftest import read_clip
+
+from edge.manifest import bundled_directory
+from edge.messages import PoseMessage
+from edge.schema import schema_text
+
+
+def edge_pose(*arguments, **more):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("EDGE_POSE_")}
+    environment |= more.pop("environment", {})
+    command = [sys.executable, "-m", "edge", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False, **more)
+
+
+@pytest.fixture(scope="module")
+def folder(clip, tmp_path_factory):
+    """Good and bad files of every kind."""
+    folder = tmp_path_factory.mktemp("media")
+    image = next(image for number, image in enumerate(read_clip(clip)) if number == 60)
+    person = image[250:994, 900:1768]
+    cv2.imwrite(str(folder / "person.png"), person)
+    cv2.imwrite(str(folder / "grey.png"), cv2.cvtColor(person, cv2.COLOR_BGR2GRAY))
+    cv2.imwrite(str(folder / "rgba.png"), cv2.cvtColor(person, cv2.COLOR_BGR2BGRA))
+    cv2.imwrite(str(folder / "edge.png"), person[:, 420:])
+    cv2.imwrite(str(folder / "lying.png"), np.rot90(person))
+    cv2.imwrite(str(folder / "dot.png"), person[:1, :1])
+    cv2.imwrite(str(folder / "wide.png"), np.tile(person[:200], (1, 12, 1))[:, :10_000])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_text("This is not a film.\n" * 50)
+    (folder / "text.jpg").write_text("This is not a picture.\n")
+    (folder / "cut.png").write_bytes((folder / "person.png").read_bytes()[:100])
+    return folder
+
+
+def test_a_picture_gives_one_person_in_the_wire_format(folder, tmp_path):
+    out = tmp_path / "out.json"
+    done = edge_pose("predict", folder / "person.png", "--world", "--json", out, "--draw", tmp_path / "drawn")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"1 person \(score (0\.9\d|1\.00)\)", done.stdout)
+    document = json.loads(out.read_text())
+    ((entry,),) = document.values()
+    assert (entry["frame"], entry["time"]) == (0, 0)
+    (pose,) = entry["poses"]
+    definitions = json.loads(schema_text(PoseMessage))["$defs"]
+    jsonschema.validate(pose, {"$defs": definitions, "$ref": "#/$defs/PoseEntry"})
+    assert len(pose["keypoints"]) == len(pose["world"]) == 33
+    assert pose["source"] == "detected"
+    drawn = cv2.imread(str(tmp_path / "drawn" / "person-000000.jpg"))
+    original = cv2.imread(str(folder / "person.png"))
+    assert drawn.shape == original.shape
+    nose = pose["keypoints"][0]
+    x, y = round(nose[0] * original.shape[1]), round(nose[1] * original.shape[0])
+    assert np.abs(drawn[y - 2 : y + 3, x - 2 : x + 3].astype(int) - original[y - 2 : y + 3, x - 2 : x + 3]).max() > 60
+
+
+@pytest.mark.parametrize("name", ["grey.png", "rgba.png"])
+def test_grey_and_transparent_pictures_are_pictures_too(folder, name):
+    done = edge_pose("predict", folder / name)
+    assert done.returncode == 0, done.stderr
+    assert "1 person" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["dot.png", "wide.png", "edge.png", "lying.png"])
+def test_pictures_of_any_shape_are_handled(folder, name):
+    done = edge_pose("predict", folder / name, "--json", "-")
+    assert done.returncode == 0, done.stderr
+    assert list(json.loads(done.stdout)) == [str(folder / name)]
+
+
+def test_grey_agrees_with_colour(folder):
+    done = edge_pose("predict", folder / "person.png", folder / "rgba.png", "--json", "-")
+    first, second = (np.array(frames[0]["poses"][0]["keypoints"]) for frames in json.loads(done.stdout).values())
+    assert (first == second).all()
+
+
+def test_a_video_is_followed_frame_by_frame(clip, tmp_path):
+    short = tmp_path / "short.mp4"
+    writer = cv2.VideoWriter(str(short), cv2.VideoWriter_fourcc(*"mp4v"), 25, (884, 496))
+    for number, image in enumerate(read_clip(clip)):
+        if 60 <= number < 72:
+            writer.write(cv2.resize(image, (884, 496)))
+    writer.release()
+    done = edge_pose("predict", short, "--json", "-")
+    assert done.returncode == 0, done.stderr
+    (frames,) = json.loads(done.stdout).values()
+    assert [entry["frame"] for entry in frames] == list(range(12))
+    assert frames[-1]["time"] - frames[0]["time"] == pytest.approx(11 / 25, abs=0.01)
+    sources = [pose["source"] for entry in frames for pose in entry["poses"]]
+    assert sources.count("detected") == 1
+    assert sources.count("tracked") >= 9
+
+
+BAD_FILES = ["empty.png", "empty.mp4", "text.mp4", "text.jpg", "cut.png", "none.png"]
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_named_and_the_others_are_still_done(folder, name, tmp_path):
+    out = tmp_path / "out.json"
+    done = edge_pose("predict", folder / name, folder / "person.png", "--json", out)
+    assert done.returncode == 1
+    assert name in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(json.loads(out.read_text())[str(folder / "person.png")][0]["poses"]) == 1
+
+
+def test_an_output_that_cannot_be_written_is_found_before_any_work(folder):
+    done = edge_pose("predict", folder / "person.png", "--json", "/nowhere/at/all.json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "/nowhere/at/all.json" in done.stderr
+
+
+WRONG = {
+    "port": (["run", "--broker", "mqtt://127.0.0.1:70000"], 2, "70000"),
+    "scheme": (["run", "--broker", "ftp://host"], 2, "ftp"),
+    "model": (["run", "--model", "gigantic"], 2, "expected one of lite, full, heavy"),
+    "source": (["run", "--source", "no-such-file.mp4"], 1, "no-such-file.mp4"),
+    "device": (["predict", "--device", "edgetpu", "x.png"], 1, "edgetpu"),
+    "duration": (["run", "--duration", "-3"], 2, "--duration"),
+    "config": (["run", "--config", "no-such.toml"], 78, "no-such.toml"),
+    "command": (["jump"], 2, "jump"),
+    "nothing": ([], 2, "COMMAND"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_usage_is_said_plainly(name):
+    arguments, status, named = WRONG[name]
+    done = edge_pose(*arguments)
+    assert done.returncode == status, done.stderr
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[camera]\nwidht = 640\n", "did you mean width"),
+        ("[mqtt]\nbroker = 'mqtt://127.0.0.1:70000'\n", "70000"),
+        ("[mqtt]\ndevice_name = 'hall/door'\n", "hall/door"),
+    ],
+)
+def test_a_wrong_configuration_file_has_a_status_of_its_own(tmp_path, text, named):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    for command in ("check", "show"):
+        done = edge_pose("config", command, "--config", path)
+        assert done.returncode == 78, done.stdout
+        assert named in done.stderr
+    done = edge_pose("run", "--config", path)
+    assert done.returncode == 78
+    assert "Traceback" not in done.stderr
+
+
+def test_config_show_and_check(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text("[camera]\nrotate = 90\n")
+    assert edge_pose("config", "check", "--config", path).returncode == 0
+    shown = edge_pose("config", "show", "--config", path, environment={"EDGE_POSE_MODEL_MODEL": "full"}).stdout
+    assert f"rotate = 90  # {path}" in shown
+    assert 'model = "full"  # EDGE_POSE_MODEL_MODEL' in shown
+
+
+def test_config_show_hides_the_password_of_a_stream(tmp_path):
+    source = "rtsp://admin:s3cret@10.0.0.7/live"
+    shown = edge_pose("config", "show", environment={"EDGE_POSE_CAMERA_SOURCE": source})
+    assert "rtsp://***@10.0.0.7/live" in shown.stdout
+    assert "s3cret" not in shown.stdout + shown.stderr
+
+
+def test_a_truncated_model_is_refused(tmp_path, folder):
+    for path in bundled_directory().iterdir():
+        if path.is_file():
+            (tmp_path / path.name).symlink_to(path)
+    lite = tmp_path / "pose_landmark_lite-float16.tflite"
+    data = lite.read_bytes()
+    lite.unlink()
+    lite.write_bytes(data[:100_000])
+    done = edge_pose(
+        *("predict", folder / "person.png", "--precision", "float16"),
+        environment={"EDGE_POSE_MODEL_DIRECTORY": str(tmp_path)},
+    )
+    assert done.returncode == 1
+    assert "pose_landmark_lite-float16.tflite" in done.stderr
+    assert "SHA-256" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["demo"], ["predict"], ["config"], ["models"]])
+def test_help_says_what_a_command_does(command):
+    done = edge_pose(*command, "--help")
+    assert done.returncode == 0
+    assert "Exit status: 0 done" in done.stdout
+    assert not re.search(r"^ +--?[\w-]+ *$", done.stdout, re.MULTILINE), "an option without a word of help"
+
+
+def test_models_list_and_verify():
+    listed = edge_pose("models", "list")
+    assert listed.returncode == 0
+    assert "pose_detector" in listed.stdout
+    assert edge_pose("models", "verify").returncode == 0
