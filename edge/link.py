@@ -27,6 +27,9 @@ LONGEST_REFUSED_WAIT_S = 15.0
 # A connection that lasted so long was a good one: the next loss starts again with the shortest wait.
 GOOD_CONNECTION_S = 5.0
 CLOSE_TIMEOUT_S = 1.0
+# So many short connections in a row are no accident: brokers end a connection when another comes under its name, and
+# not all say so.
+SUSPICIOUS_LOSSES = 3
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +103,7 @@ class Link:
         self._version_5_worked = False
         self._only_3_1_1 = False
         self._said: set[str] = set()
+        self._short_connections = 0
         self._up_at_s: float | None = None
         self._lost_at_s: float | None = None
         self._stop = threading.Event()
@@ -142,10 +146,13 @@ class Link:
             except Exception as error:  # a fault of ours must not end the thread: the device would be mute for good
                 logger.exception("MQTT thread")
                 self._failed("offline", f"{self._address}: internal error: {error!r}")
-            if self._up_at_s is not None and time.monotonic() - self._up_at_s > GOOD_CONNECTION_S:
+            if self._was_good():
                 backoff.reset()
             self._up_at_s = None
             self._stop.wait(backoff.next(longest_s))
+
+    def _was_good(self) -> bool:
+        return self._up_at_s is not None and time.monotonic() - self._up_at_s > GOOD_CONNECTION_S
 
     def _connect(self) -> Connection:
         """A connection in the newest protocol that the broker speaks."""
@@ -191,15 +198,21 @@ class Link:
         self.state = LinkState("connected", protocol=connection.protocol, connections=connections)
         away = "" if self._lost_at_s is None else f", after {time.monotonic() - self._lost_at_s:.1f} s without"
         logger.info("connected to %s, MQTT %s%s", connection.address, connection.protocol, away)
-        self._said.clear()
         self._up_at_s = time.monotonic()
         self._lost_at_s = None
 
     def _failed(self, phase: Phase, detail: str) -> None:
         if self._stop.is_set():
             return
-        self.state = replace(self.state, phase=phase, detail=detail, protocol=None)
         self._lost_at_s = self._lost_at_s or time.monotonic()
+        if self._was_good():
+            self._said.clear()
+            self._short_connections = 0
+        elif self._up_at_s is not None:
+            self._short_connections += 1
+        if self._short_connections >= SUSPICIOUS_LOSSES:
+            detail += f", soon after each connect. Is there another client of the name {self._client_id!r}?"
+        self.state = replace(self.state, phase=phase, detail=detail, protocol=None)
         if detail not in self._said:  # once an outage, not at every attempt
             logger.warning("%s; trying again until it works", detail)
             self._said.add(detail)
