@@ -26,7 +26,8 @@ class Estimate:
     Attributes:
         poses: the people, in frame px.
         detector_ran: whether the detector looked at this frame.
-        stage_ms: wall-clock milliseconds of each stage that ran: detect, landmarks, smooth.
+        stage_ms: wall-clock milliseconds of each stage that ran: detect (its own warp
+            included), warp, landmarks, smooth.
     """
 
     poses: list[Pose] = field(default_factory=list)
@@ -90,8 +91,10 @@ class PoseEstimator:
 
     def _look(self, frame: Frame, person: Person, estimate: Estimate) -> Pose | None:
         region, source = person.roi, person.source
+        with _timed(estimate, "warp"):
+            self._landmarks.load(frame, region)
         with _timed(estimate, "landmarks"):
-            found = self._landmarks.find(frame, region)
+            found = self._landmarks.infer(region)
         presence = found.presence
         if self._smooth and presence >= self._tracker.min_presence:
             with _timed(estimate, "smooth"):

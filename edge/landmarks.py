@@ -4,6 +4,7 @@ Decoding follows MediaPipe's pose_landmark graphs (Apache-2.0): tensors_to_pose_
 RefineLandmarksFromHeatmapCalculator.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -25,53 +26,56 @@ HEATMAP_REACH: Final = 4
 # It needs a peak of this confidence (min_confidence_to_refine).
 MIN_PEAK_CONFIDENCE: Final = 0.5
 
-_WINDOW = np.arange(-HEATMAP_REACH, HEATMAP_REACH + 1)
+_REACH = np.arange(-HEATMAP_REACH, HEATMAP_REACH + 1)
+_WINDOW = len(_REACH)
+# The window's columns and rows relative to its middle, shape (81,).
+_COLUMNS, _ROWS = np.tile(_REACH, _WINDOW), np.repeat(_REACH, _WINDOW)
+# From the middle of a window to each of its elements in the flattened heatmap, a row a landmark, shape (35, 81).
+_OFFSETS = (_ROWS * HEATMAP_SIZE + _COLUMNS) * MODEL_LANDMARKS + np.arange(USED_LANDMARKS)[:, None]
+# From a cell's column and row to its place in the flattened heatmap.
+_PLACE = np.array([MODEL_LANDMARKS, HEATMAP_SIZE * MODEL_LANDMARKS])
+# Multiplied with a window's confidences: their sum, and their first moments along x and y, shape (81, 3).
+_MOMENTS = np.stack([np.ones(_WINDOW**2), _COLUMNS, _ROWS], axis=1).astype(np.float32)
 
 
-def refine(points_norm: NDArray[np.float32], windows: NDArray[np.float32], inside: NDArray[np.bool_]) -> None:
-    """Move each landmark to the centre of mass of the heatmap round it, in place.
-
-    Args:
-        points_norm: shape (N, 2), in units of the crop's side; rows of landmarks without a clear peak stay.
-        windows: confidence of the cells in `window_cells`, shape (N, 9, 9), 0 outside the heatmap.
-        inside: shape (N,), whether the landmark's own cell lies inside the heatmap.
-    """
-    refined = inside & (windows.max(axis=(1, 2)) >= MIN_PEAK_CONFIDENCE)
-    total = np.maximum(windows.sum(axis=(1, 2)), np.float32(1e-12))
-    cells = np.trunc(points_norm * HEATMAP_SIZE)
-    offset_x = (windows.sum(axis=1) @ _WINDOW) / total
-    offset_y = (windows.sum(axis=2) @ _WINDOW) / total
-    moved = (cells + np.stack([offset_x, offset_y], axis=1)) / HEATMAP_SIZE
-    points_norm[refined] = moved[refined].astype(np.float32)
-
-
-def window_cells(
-    points_norm: NDArray[np.float32],
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which heatmap cells surround each landmark.
+def refine(
+    points_norm: NDArray[np.float32], read_confidences: Callable[[NDArray[np.intp]], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Each landmark moved to the centre of mass of the heatmap round it, where that has a clear peak.
 
     Args:
-        points_norm: shape (N, 2), in units of the crop's side.
+        points_norm: shape (35, 2), in units of the crop's side.
+        read_confidences: gives elements of the flattened (64, 64, 39) heatmap, as probabilities.
 
     Returns:
-        Rows, shape (N, 9, 1), and columns, shape (N, 1, 9), clipped to the heatmap; which of the 9x9 cells exist,
-        shape (N, 9, 9); which landmarks lie inside the heatmap, shape (N,).
+        Shape (35, 2), in units of the crop's side.
     """
-    cells = np.trunc(points_norm * HEATMAP_SIZE)
-    inside = ((cells >= 0) & (cells < HEATMAP_SIZE)).all(axis=1)
-    cells = np.where(inside[:, None], cells, 0).astype(np.intp)
-    rows, columns = cells[:, 1, None] + _WINDOW, cells[:, 0, None] + _WINDOW
-    exists_row, exists_column = (rows >= 0) & (rows < HEATMAP_SIZE), (columns >= 0) & (columns < HEATMAP_SIZE)
-    return (
-        np.clip(rows, 0, HEATMAP_SIZE - 1)[:, :, None],
-        np.clip(columns, 0, HEATMAP_SIZE - 1)[:, None, :],
-        exists_row[:, :, None] & exists_column[:, None, :],
-        inside,
-    )
+    own_cells = (points_norm * np.float32(HEATMAP_SIZE)).astype(np.intp)  # truncates towards zero, as the graph does
+    elements = (own_cells @ _PLACE)[:, None] + _OFFSETS
+    at_edge = own_cells.min() < HEATMAP_REACH or own_cells.max() >= HEATMAP_SIZE - HEATMAP_REACH
+    if at_edge:  # seldom: a joint at the border of the crop or outside of it
+        exists = _existing(own_cells)
+        confidences = read_confidences(np.where(exists, elements, 0)) * exists
+    else:
+        confidences = read_confidences(elements)
+    moments = confidences @ _MOMENTS
+    clear = confidences.max(axis=1, keepdims=True) >= MIN_PEAK_CONFIDENCE
+    total = np.maximum(moments[:, :1], np.float32(1e-12))
+    centre = (own_cells + moments[:, 1:] / total) * (1.0 / HEATMAP_SIZE)
+    refined: NDArray[np.float32] = np.where(clear, centre, points_norm).astype(np.float32)
+    return refined
+
+
+def _existing(own_cells: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which cells of each window lie inside the heatmap, shape (35, 81); none for a landmark that lies outside."""
+    columns, rows = own_cells[:, :1] + _COLUMNS, own_cells[:, 1:] + _ROWS
+    inside = ((own_cells >= 0) & (own_cells < HEATMAP_SIZE)).all(axis=1)[:, None]
+    found: NDArray[np.bool_] = inside & (columns >= 0) & (columns < HEATMAP_SIZE) & (rows >= 0) & (rows < HEATMAP_SIZE)
+    return found
 
 
 class LandmarkModel:
-    """Finds the 33 landmarks of the person in an ROI.
+    """Finds the 33 landmarks of the person in an ROI: first `load` the crop, then `infer`.
 
     Args:
         model: a landmark model of the manifest.
@@ -82,28 +86,29 @@ class LandmarkModel:
         self._model = model
         self._world = world
         self._crop = np.zeros((model.input_size_px, model.input_size_px, 3), dtype=np.uint8)
-        self._channels = np.arange(USED_LANDMARKS)[:, None, None]
+        self._read_confidences = model.reader("heatmap", sigmoid)
 
-    def find(self, frame: Frame, region: Roi) -> Landmarks:
-        """The landmarks of the person in the region, in frame px. Whether there is a person at all: `presence`."""
+    def load(self, frame: Frame, region: Roi) -> None:
+        """Sample the region into the model's input."""
         roi.sample(frame, region, self._crop, zero_border=False)
         self._model.set_image(self._crop, frame.color)
+
+    def infer(self, region: Roi) -> Landmarks:
+        """The landmarks of the person in the region that was loaded, in frame px.
+
+        Whether there is a person at all: `presence`.
+        """
         self._model.invoke()
         raw = self._model.output("landmarks").reshape(MODEL_LANDMARKS, 5)[:USED_LANDMARKS]
-        position = raw[:, :3] / np.float32(self._model.input_size_px)
-        self._refine(position)
-        keypoints = np.empty((NUM_KEYPOINTS, 5), dtype=np.float32)
-        points = roi.project(region, position[:, :2])
+        raw[:, :3] *= np.float32(1 / self._model.input_size_px)
+        # Only the windows that refinement needs are read from the heatmap, a fortieth of it.
+        points = roi.project(region, refine(raw[:, :2], self._read_confidences))
+        keypoints = raw[:NUM_KEYPOINTS]
         keypoints[:, :2] = points[:NUM_KEYPOINTS]
-        keypoints[:, 2] = position[:NUM_KEYPOINTS, 2] * np.float32(region.side_px)
-        keypoints[:, 3:] = sigmoid(raw[:NUM_KEYPOINTS, 3:])
+        keypoints[:, 2] *= np.float32(region.side_px)
+        keypoints[:, 3:] = sigmoid(keypoints[:, 3:])
         presence = float(self._model.output("presence").reshape(-1)[0])
         return Landmarks(presence, keypoints, points[NUM_KEYPOINTS:], self._read_world(region))
-
-    def _refine(self, position_norm: NDArray[np.float32]) -> None:
-        rows, columns, exists, inside = window_cells(position_norm[:, :2])
-        logits = self._model.output_at("heatmap", (0, rows, columns, self._channels))
-        refine(position_norm[:, :2], np.where(exists, sigmoid(logits), 0).astype(np.float32), inside)
 
     def _read_world(self, region: Roi) -> NDArray[np.float32] | None:
         if not self._world:

@@ -5,9 +5,11 @@ from numpy.typing import NDArray
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The logistic function, element by element; 0 and 1 at the far ends, without a warning."""
-    with np.errstate(over="ignore"):
-        probabilities: NDArray[np.float32] = 1.0 / (1.0 + np.exp(-logits, dtype=np.float32))
+    """The logistic function, element by element; 0 and 1 at the far ends."""
+    # By way of the hyperbolic tangent, which cannot overflow: 1 / (1 + exp(-x)) = (tanh(x / 2) + 1) / 2.
+    probabilities: NDArray[np.float32] = np.tanh(logits * np.float32(0.5))
+    probabilities += np.float32(1)
+    probabilities *= np.float32(0.5)
     return probabilities
 
 

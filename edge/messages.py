@@ -4,6 +4,7 @@ All coordinates are norm (see `pose`): x and z are divided by the frame's width,
 A message may gain fields within schema 1, so readers ignore fields that they do not know.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -197,29 +198,36 @@ def pose_entry(pose: Pose, frame: Frame, *, world: bool) -> PoseEntry:
     Raises:
         MessageError: a coordinate or the score is not a finite number; JSON cannot hold it.
     """
-    """One person of a pose message; arguments and errors as of `pose_message`."""
-    width, height = frame.width_px, frame.height_px
-    keypoints = pose.keypoints_px.astype(np.float64)  # float32 would be written with 8 digits after rounding
-    if not np.isfinite(keypoints).all() or not np.isfinite(pose.score):
+    values = pose.keypoints_px.astype(np.float64)  # float32 would be written with 8 digits after rounding
+    if not math.isfinite(values.sum() + pose.score):
         raise MessageError(f"pose {pose.id}: expected finite keypoints and score, given NaN or infinity")
-    # "+ 0.0" makes -0.0 a plain 0.0: one character less on the wire.
-    xy = np.round(keypoints[:, :2] / (width, height), XY_DECIMALS) + 0.0
-    z = np.round(keypoints[:, 2:3] / width, Z_DECIMALS) + 0.0
-    probabilities = np.round(keypoints[:, 3:].clip(0, 1), PROBABILITY_DECIMALS)
+    # Rounded as whole numbers of the last decimal and divided back, all columns at once.
+    values *= _STEPS / (frame.width_px, frame.height_px, frame.width_px, 1, 1)
+    np.rint(values, out=values)
+    np.clip(values, *_LIMITS, out=values)
+    values /= _STEPS
+    values += 0.0  # makes -0.0 a plain 0.0: one character less on the wire
+    keypoints = values.tolist()
     return PoseEntry(
         id=pose.id,
         score=round(min(max(float(pose.score), 0.0), 1.0), SCORE_DECIMALS),
         source=pose.source,
-        box=_box(xy),
-        keypoints=np.hstack([xy, z, probabilities]).tolist(),
+        box=_box(keypoints),
+        keypoints=keypoints,
         world=_world(pose) if world and pose.world_m is not None else msgspec.UNSET,
     )
 
 
-def _box(xy_norm: NDArray[np.float64]) -> tuple[float, float, float, float]:
-    left, top = xy_norm.min(axis=0).clip(0, 1).tolist()
-    right, bottom = xy_norm.max(axis=0).clip(0, 1).tolist()
-    return left, top, round(right - left, XY_DECIMALS), round(bottom - top, XY_DECIMALS)
+# Steps of the last decimal in one, and the least and greatest number of steps, of a keypoint's five values.
+_STEPS = 10.0 ** np.array([XY_DECIMALS, XY_DECIMALS, Z_DECIMALS, PROBABILITY_DECIMALS, PROBABILITY_DECIMALS])
+_LIMITS = np.array([[-np.inf] * 3 + [0] * 2, [np.inf] * 3 + [10**PROBABILITY_DECIMALS] * 2])
+
+
+def _box(keypoints: list[Keypoint]) -> tuple[float, float, float, float]:
+    """The box round the keypoints, cut off at the frame's edges; plain Python is the fastest for so few."""
+    across, down = ([min(max(point[axis], 0.0), 1.0) for point in keypoints] for axis in (0, 1))
+    left, top = min(across), min(down)
+    return left, top, round(max(across) - left, XY_DECIMALS), round(max(down) - top, XY_DECIMALS)
 
 
 def _world(pose: Pose) -> list[WorldPoint]:

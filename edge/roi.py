@@ -113,8 +113,10 @@ def project(roi: Roi, points_norm: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         Shape (N, 2), float32, frame px.
     """
-    matrix = crop_to_frame(roi, 1).astype(np.float32)
-    projected: NDArray[np.float32] = points_norm @ matrix[:2, :2].T + matrix[:2, 2]
+    cos, sin = math.cos(roi.rotation_rad) * roi.side_px, math.sin(roi.rotation_rad) * roi.side_px
+    turn = np.array([[cos, sin], [-sin, cos]], dtype=np.float32)
+    projected: NDArray[np.float32] = (points_norm - np.float32(0.5)) @ turn
+    projected += np.array([roi.x_px, roi.y_px], dtype=np.float32)
     return projected
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
@@ -54,6 +55,25 @@ def load_runtime(choice: str = "auto") -> Runtime:
     raise MissingDependencyError(f"no TFLite runtime can be imported ({'; '.join(reasons)}). Install one: {install}")
 
 
+class _Output:
+    """How to read one output tensor."""
+
+    def __init__(self, detail: dict[str, Any], view: Callable[[], NDArray[Any]]) -> None:
+        self.view = view
+        self.integer = detail["dtype"] != np.float32
+        scale, zero_point = detail["quantization"]
+        self._scale, self._zero_point = np.float32(scale), np.float32(zero_point)
+
+    def to_real(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Quantized values as the real numbers that they stand for; floats as they are."""
+        if not self.integer:
+            return values
+        real = values.astype(np.float32)
+        real -= self._zero_point
+        real *= self._scale
+        return real
+
+
 class Model:
     """A loaded model on a device.
 
@@ -86,8 +106,10 @@ class Model:
                 f"{self._path}: {runtime.name} {runtime.version} cannot load this model: {str(error).strip()}"
             ) from None
         self._input = self._interpreter.get_input_details()[0]
-        self._outputs: dict[str, dict[str, Any]] = {
-            detail["name"]: detail for detail in self._interpreter.get_output_details()
+        self._input_view: Callable[[], NDArray[Any]] = self._interpreter.tensor(self._input["index"])
+        self._outputs = {
+            detail["name"]: _Output(detail, self._interpreter.tensor(detail["index"]))
+            for detail in self._interpreter.get_output_details()
         }
         self._check()
         self.input_size_px = int(self._input["shape"][1])
@@ -112,7 +134,7 @@ class Model:
             image: shape (S, S, 3) with S = `input_size_px`, uint8.
             color: order of its channels.
         """
-        target = self._interpreter.tensor(self._input["index"])()[0]
+        target = self._input_view()[0]
         if self._float_input:
             rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=self._rgb) if color == "BGR" else image
             np.multiply(rgb, self._scale, out=target)
@@ -139,24 +161,34 @@ class Model:
             raise ModelError(f"{self._path}: the model failed while running: {str(error).strip()}") from None
 
     def output(self, name: str) -> NDArray[np.float32]:
-        """An output as float32 real numbers, in its own shape; a copy."""
-        return self.output_at(name, ())
-
-    def output_at(self, name: str, index: tuple[Any, ...]) -> NDArray[np.float32]:
-        """Elements of an output as float32 real numbers, without converting the rest; a copy.
+        """An output as float32 real numbers, in its own shape; a copy.
 
         Args:
             name: the output's name in the manifest.
-            index: anything that numpy takes as an index.
         """
-        detail = self._outputs[name]
+        output = self._outputs[name]
         # The view into the interpreter's memory must be gone before the next invoke, so only a copy leaves.
-        values = self._interpreter.tensor(detail["index"])()[index]
-        if detail["dtype"] == np.float32:
-            return np.array(values, dtype=np.float32)
-        scale, zero_point = detail["quantization"]
-        real: NDArray[np.float32] = (values.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
-        return real
+        return output.to_real(output.view().copy())
+
+    def reader(
+        self, name: str, function: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    ) -> Callable[[NDArray[np.intp]], NDArray[np.float32]]:
+        """A function that reads some elements of an output in place, without converting the rest.
+
+        Args:
+            name: the output's name in the manifest.
+            function: applied to the real numbers, element by element. Of an int8 output it is computed once for each
+                of the 256 values that there are.
+
+        Returns:
+            Takes indices into the flattened output, of any shape, and gives float32 of that shape.
+        """
+        output = self._outputs[name]
+        if not output.integer:
+            return lambda indices: function(output.view().ravel().take(indices))
+        every_value = np.arange(256, dtype=np.uint8).view(np.int8)  # in the order of their bits
+        table = function(output.to_real(every_value))
+        return lambda indices: table.take(output.view().view(np.uint8).ravel().take(indices))
 
     def has_output(self, name: str) -> bool:
         """Whether the model has an output of that name."""

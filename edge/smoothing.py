@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.pose import Landmarks
+from edge.pose import NUM_KEYPOINTS, Landmarks
 
 # Velocity is measured in sizes of the person, so that the same motion is smoothed alike near and far; below this size
 # it has no meaning and the filter lets everything through (min_allowed_object_scale).
@@ -22,12 +22,17 @@ class OneEuroFilter:
     """A low-pass filter whose cutoff rises with speed: still things stand still, fast things do not lag.
 
     Args:
-        min_cutoff_hz: cutoff at rest.
-        beta: how fast the cutoff rises with speed, Hz a unit of scaled velocity.
+        min_cutoff_hz: cutoff at rest; a number, or one for each value.
+        beta: how fast the cutoff rises with speed, Hz a unit of scaled velocity; likewise.
         derivative_cutoff_hz: cutoff of the velocity's own low-pass.
     """
 
-    def __init__(self, min_cutoff_hz: float, beta: float, derivative_cutoff_hz: float = 1.0) -> None:
+    def __init__(
+        self,
+        min_cutoff_hz: float | NDArray[np.float64],
+        beta: float | NDArray[np.float64],
+        derivative_cutoff_hz: float = 1.0,
+    ) -> None:
         self._min_cutoff_hz = min_cutoff_hz
         self._beta = beta
         self._derivative_cutoff_hz = derivative_cutoff_hz
@@ -46,31 +51,33 @@ class OneEuroFilter:
         """
         raw = values.astype(np.float64)
         if self._raw is None:
-            self._raw, self._smoothed, self._velocity = raw, raw, np.zeros_like(raw)
+            self._raw, self._smoothed, self._velocity = raw, raw.copy(), np.zeros_like(raw)
             self._time_s = time_s
             return values
         step_s = time_s - self._time_s
         if step_s <= 0:
             return values
-        velocity = (raw - self._raw) * (velocity_scale / step_s)
-        self._velocity += _alpha(self._derivative_cutoff_hz, step_s) * (velocity - self._velocity)
-        cutoff_hz = self._min_cutoff_hz + self._beta * np.abs(self._velocity)
-        self._smoothed = self._smoothed + _alpha(cutoff_hz, step_s) * (raw - self._smoothed)
+        turn = 2 * math.pi * step_s  # a cutoff's alpha is c / (1 + c) with c = turn * cutoff
+        velocity = (raw - self._raw) * (velocity_scale / step_s) - self._velocity
+        velocity *= turn * self._derivative_cutoff_hz / (1 + turn * self._derivative_cutoff_hz)
+        self._velocity += velocity
+        cutoff = np.abs(self._velocity) * (turn * self._beta) + turn * self._min_cutoff_hz
+        self._smoothed += (raw - self._smoothed) * (cutoff / (cutoff + 1))
         self._raw, self._time_s = raw, time_s
         return self._smoothed.astype(np.float32)
 
 
-def _alpha(cutoff_hz: float | NDArray[np.float64], step_s: float) -> NDArray[np.float64]:
-    """Share of the new value for a cutoff and a time step."""
-    return np.asarray(1.0 / (1.0 + 1.0 / (2 * math.pi * np.asarray(cutoff_hz) * step_s)))
+# Body landmarks in x, y, z, then the two auxiliary ones in x, y: all of one vector, so that one filter serves them.
+_BODY_VALUES: Final = NUM_KEYPOINTS * 3
+_MIN_CUTOFF_HZ: Final = np.repeat([0.05, 0.01], [_BODY_VALUES, 4])
+_BETA: Final = np.repeat([80.0, 10.0], [_BODY_VALUES, 4])
 
 
 class PoseSmoother:
     """Smooths one person's landmarks over time. A new person gets a new smoother."""
 
     def __init__(self) -> None:
-        self._body = OneEuroFilter(0.05, 80.0)
-        self._auxiliary = OneEuroFilter(0.01, 10.0)
+        self._positions = OneEuroFilter(_MIN_CUTOFF_HZ, _BETA)
         self._world = OneEuroFilter(0.1, 40.0)
         self._visibility: NDArray[np.float32] | None = None
 
@@ -85,12 +92,13 @@ class PoseSmoother:
         """
         if scale_px < MIN_SCALE_PX:
             return found
-        keypoints = found.keypoints_px.copy()
-        keypoints[:, :3] = self._body.apply(found.keypoints_px[:, :3], time_s, 1.0 / scale_px)
+        raw = np.concatenate([found.keypoints_px[:, :3].ravel(), found.auxiliary_px.ravel()])
+        positions = self._positions.apply(raw, time_s, 1.0 / scale_px)
         if self._visibility is None:
             self._visibility = found.keypoints_px[:, 3].copy()
         self._visibility += np.float32(VISIBILITY_ALPHA) * (found.keypoints_px[:, 3] - self._visibility)
+        keypoints = found.keypoints_px.copy()
+        keypoints[:, :3] = positions[:_BODY_VALUES].reshape(NUM_KEYPOINTS, 3)
         keypoints[:, 3] = self._visibility
-        auxiliary = self._auxiliary.apply(found.auxiliary_px, time_s, 1.0 / scale_px)
         world = None if found.world_m is None else self._world.apply(found.world_m, time_s, 1.0)
-        return Landmarks(found.presence, keypoints, auxiliary, world)
+        return Landmarks(found.presence, keypoints, positions[_BODY_VALUES:].reshape(2, 2), world)

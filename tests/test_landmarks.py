@@ -22,24 +22,27 @@ def refine_by_definition(point, heatmap):
     return (x / total / 64, y / total / 64) if peak >= 0.5 else point
 
 
+def refined(points, heatmap):
+    """All 35 landmarks, the first few of them given, on one heatmap for all."""
+    every = np.full((35, 2), 0.5, np.float32)
+    every[: len(points)] = points
+    stacked = np.repeat(heatmap[:, :, None], 39, axis=2)
+    return landmarks.refine(every, lambda elements: sigmoid(stacked.ravel()[elements]))
+
+
 @given(st.tuples(st.floats(-0.2, 1.2), st.floats(-0.2, 1.2)), st.integers(0, 2**32 - 1), st.floats(-6, 6))
 def test_refinement_against_its_definition(point, seed, level):
     heatmap = np.random.default_rng(seed).normal(level, 2, (64, 64)).astype(np.float32)
     points = np.float32([point])
-    rows, columns, exists, inside = landmarks.window_cells(points)
-    windows = np.where(exists, sigmoid(heatmap[rows, columns]), 0).astype(np.float32)
     expected = refine_by_definition(np.float32(point), heatmap)
-    landmarks.refine(points, windows, inside)
-    assert points[0] == pytest.approx(expected, abs=1e-4)
+    assert refined(points, heatmap)[0] == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_single_hot_cell_pulls_the_landmark_to_it():
     heatmap = np.full((64, 64), -100, np.float32)
     heatmap[33, 30] = 5
     points = np.float32([[32.7 / 64, 32.2 / 64]])
-    rows, columns, exists, inside = landmarks.window_cells(points)
-    landmarks.refine(points, np.where(exists, sigmoid(heatmap[rows, columns]), 0).astype(np.float32), inside)
-    assert points[0] * 64 == pytest.approx([30, 33], abs=1e-3)
+    assert refined(points, heatmap)[0] * 64 == pytest.approx([30, 33], abs=1e-3)
 
 
 def test_sigmoid_at_its_ends():
@@ -52,7 +55,8 @@ def test_landmarks_follow_the_region_back_into_the_frame(clip_frames):
     estimator = PoseEstimator(settings(model__precision="float16", pipeline__world=True))
     picture = frame(clip_frames[20])
     region = roi.from_detection(estimator._detector.detect(picture)[0])
-    found = estimator._landmarks.find(picture, region)
+    estimator._landmarks.load(picture, region)
+    found = estimator._landmarks.infer(region)
     assert found.presence > 0.9
     assert found.keypoints_px.shape == (33, 5)
     assert found.keypoints_px.dtype == np.float32
