@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 
 from edge import __version__
 from edge.errors import MessageError
@@ -204,7 +203,7 @@ def pose_entry(pose: Pose, frame: Frame, *, world: bool) -> PoseEntry:
     # Rounded as whole numbers of the last decimal and divided back, all columns at once.
     values *= _STEPS / (frame.width_px, frame.height_px, frame.width_px, 1, 1)
     np.rint(values, out=values)
-    np.clip(values, *_LIMITS, out=values)
+    np.clip(values, _LEAST, _MOST, out=values)
     values /= _STEPS
     values += 0.0  # makes -0.0 a plain 0.0: one character less on the wire
     keypoints = values.tolist()
@@ -220,7 +219,8 @@ def pose_entry(pose: Pose, frame: Frame, *, world: bool) -> PoseEntry:
 
 # Steps of the last decimal in one, and the least and greatest number of steps, of a keypoint's five values.
 _STEPS = 10.0 ** np.array([XY_DECIMALS, XY_DECIMALS, Z_DECIMALS, PROBABILITY_DECIMALS, PROBABILITY_DECIMALS])
-_LIMITS = np.array([[-np.inf] * 3 + [0] * 2, [np.inf] * 3 + [10**PROBABILITY_DECIMALS] * 2])
+_LEAST = np.array([-np.inf, -np.inf, -np.inf, 0, 0])
+_MOST = np.array([np.inf, np.inf, np.inf, 10**PROBABILITY_DECIMALS, 10**PROBABILITY_DECIMALS])
 
 
 def _box(keypoints: list[Keypoint]) -> tuple[float, float, float, float]:
