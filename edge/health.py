@@ -1,4 +1,4 @@
-"""How the machine is doing: memory, temperature, what holds the processor back. Linux, whether a Raspberry Pi or not."""
+"""How the machine is doing: memory, temperature, what holds the processor back. On any Linux, Raspberry Pi or not."""
 
 import os
 from collections.abc import Sequence
