@@ -12,6 +12,7 @@ import msgspec
 from edge import __version__
 from edge.commands import MAX_FPS
 from edge.config import MqttSettings
+from edge.link import publish_once
 from edge.messages import Info
 from edge.mqtt import Message
 from edge.topics import OFF, OFFLINE, ON, ONLINE, Topics
@@ -64,6 +65,16 @@ def announcement(settings: MqttSettings, info: Info) -> Message:
 def withdrawal(settings: MqttSettings) -> Message:
     """The message that makes Home Assistant forget the device."""
     return Message(config_topic(settings), b"", qos=1, retain=True)
+
+
+def remove(settings: MqttSettings) -> None:
+    """Make Home Assistant forget the device of these settings.
+
+    Raises:
+        ConfigError: the broker's URL, the password file or a certificate.
+        BrokerError: it cannot be reached, or refuses.
+    """
+    publish_once(settings, withdrawal(settings))
 
 
 def components(settings: MqttSettings) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,6 @@ from wire import listen
 
 from edge import homeassistant
 from edge.config import MqttSettings
-from edge.link import publish_once
 from edge.messages import Info, ModelInfo
 from edge.mqtt import Message
 from edge.publisher import Publisher
@@ -66,7 +65,7 @@ def test_the_announcement_comes_at_connect_and_at_birth_and_goes_on_demand(tmp_p
             assert again.payload == first.payload
             sender.close()
             publisher.close()
-            publish_once(settings, homeassistant.withdrawal(settings))
+            homeassistant.remove(settings)
             removed = reader.get(5)
             assert removed is not None
             assert removed.payload == b""

@@ -30,9 +30,9 @@ def sample_message(seq: int = 0, people: int = 1, *, world: bool = False, device
 
 
 @contextmanager
-def listen(broker: Mosquitto, *filters: str) -> Iterator[Subscriber]:
+def listen(broker: Mosquitto, *filters: str, **settings: object) -> Iterator[Subscriber]:
     """A subscriber that is already subscribed."""
-    with Subscriber(broker.settings(), filters) as reader:
+    with Subscriber(broker.settings(**settings), filters) as reader:
         assert reader.subscribed.wait(10), reader.state
         yield reader
 
