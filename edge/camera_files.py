@@ -11,10 +11,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.camera_clock import RisingClock
 from edge.camera_images import IMAGE_SUFFIXES, images_in, read_image
 from edge.camera_live import LiveSource, Picture
 from edge.camera_opencv import VideoReader
-from edge.camera_source import RisingClock, Source
+from edge.camera_source import Source
 from edge.config import CameraSettings
 from edge.errors import SourceError, SourceNotFoundError, UnreadableMediaError
 from edge.pose import Frame, Orientation
@@ -213,7 +214,6 @@ class FileSource(Source):
             recording.close()
             raise
         self._start_s = time.time() - (self._ahead[1] if self._ahead else 0.0)
-        _log.info("%s: %s", self.name, self.details)
 
     @property
     def ended(self) -> bool:  # noqa: D102 -- as in Source

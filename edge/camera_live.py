@@ -15,7 +15,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.camera_source import RisingClock, Source
+from edge.camera_clock import RisingClock
+from edge.camera_source import Source
 from edge.config import CameraSettings
 from edge.errors import EdgePoseError, SourceError
 from edge.pose import Frame, Orientation
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 # lengthened by chance, so that many devices do not knock on one server in step. The longest is short enough to be back
 # within 3 s of the camera's return.
 FIRST_PAUSE_S = 0.25
-LONGEST_PAUSE_S = 2.0
+LONGEST_PAUSE_S = 1.0
 JITTER = 0.25
 # How much longer than its own timeout a read may take before `close` gives up waiting for it.
 GRACE_S = 2.0
@@ -170,7 +171,6 @@ class LiveSource(Source):
                 f"{self.name}: no picture within {self._open_timeout_s:g} s of opening. "
                 "Check that nothing else uses the camera, or raise camera.open_timeout."
             )
-        _log.info("%s: %s", self.name, self.details)
 
     def _run(self) -> None:
         try:

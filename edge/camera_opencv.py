@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.camera_clock import SenderClock
 from edge.camera_live import Picture
 from edge.camera_source import redact
 from edge.config import CameraSettings
@@ -204,22 +205,56 @@ class Device(_Capture):
 class Stream(_Capture):
     """An RTSP or HTTP stream, through FFmpeg."""
 
+    def __init__(self, settings: CameraSettings) -> None:
+        super().__init__(settings)
+        self._is_rtsp = settings.source.lower().startswith("rtsp")
+        self._clock = SenderClock()
+
     def open(self) -> str:
         """See `edge.camera_live.Grabber`."""
         asked = self._settings
         options: dict[int, float] = {
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: 1000 * asked.open_timeout,
             cv2.CAP_PROP_READ_TIMEOUT_MSEC: 1000 * asked.stall_timeout,
+            # With several threads FFmpeg decodes as many pictures at once, and each arrives that many pictures late.
+            cv2.CAP_PROP_N_THREADS: 1,
         }
         ffmpeg_options = f"rtsp_transport;{asked.rtsp_transport}|fflags;nobuffer|flags;low_delay"
+        start_s = time.monotonic()
         capture = video_capture(asked.source, cv2.CAP_FFMPEG, options, ffmpeg_options)
         self._capture = capture
         if not capture.isOpened():
             self.close()
             raise SourceError(f"{self.name}: the stream does not open: {_why_not(asked.source)}")
+        _skip_old_pictures(capture, start_s)
+        self._clock = SenderClock()
         size = f"{capture.get(cv2.CAP_PROP_FRAME_WIDTH):.0f}x{capture.get(cv2.CAP_PROP_FRAME_HEIGHT):.0f}"
-        transport = f" over {asked.rtsp_transport}" if asked.source.lower().startswith("rtsp") else ""
-        return f"{size}{transport}"
+        return f"{size} over {asked.rtsp_transport}" if self._is_rtsp else size
+
+    def _captured_s(self, capture: cv2.VideoCapture, now_s: float) -> float:
+        if not self._is_rtsp:  # FFmpeg makes up the time stamps of MJPEG
+            return now_s
+        return self._clock(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, now_s)
+
+
+def _skip_old_pictures(capture: cv2.VideoCapture, start_s: float) -> None:
+    """Throw away what FFmpeg collected while it examined the stream: up to 2 s of pictures.
+
+    The queue is empty when a read has to wait; and a picture that the sender made as long after the first as this
+    moment is after the connection cannot be an old one.
+    """
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    interval_s = 1 / fps if 1 <= fps <= 240 else 1 / 30
+    first_s: float | None = None
+    while True:
+        asked_s = time.monotonic()
+        if not capture.grab():
+            return
+        now_s = time.monotonic()
+        stamp_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        first_s = stamp_s if first_s is None else first_s
+        if now_s - asked_s > interval_s / 3 or (now_s - start_s) - (stamp_s - first_s) < interval_s:
+            return
 
 
 def _why_not(url: str) -> str:

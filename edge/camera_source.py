@@ -31,8 +31,6 @@ HIDDEN = "***"
 _SECRET = re.compile(
     r"((?:pass(?:word|wd|phrase)?|pwd|token|key|secret|auth\w*|user(?:name)?|usr)=)[^&;/#]*", re.IGNORECASE
 )
-# Time stamps that stand still or run backwards are moved this far on, so that speeds stay finite.
-SMALLEST_STEP_S = 1e-3
 
 
 class Source(ABC):
@@ -112,17 +110,3 @@ def redact(source: str) -> str:
     netloc = f"{HIDDEN}@{place[2]}" if place[1] else place[2]
     query = re.sub(r"=[^&;]*", f"={HIDDEN}", parts.query)
     return urlunsplit((parts.scheme, netloc, _SECRET.sub(rf"\1{HIDDEN}", parts.path), query, ""))
-
-
-class RisingClock:
-    """Makes time stamps strictly increasing."""
-
-    def __init__(self) -> None:
-        self._last_s: float | None = None
-
-    def __call__(self, time_s: float) -> float:
-        """The stamp itself, or a little more than the one before where it did not rise."""
-        if self._last_s is not None and time_s <= self._last_s:
-            time_s = self._last_s + SMALLEST_STEP_S
-        self._last_s = time_s
-        return time_s

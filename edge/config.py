@@ -61,6 +61,21 @@ class CameraSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     stall_timeout: Annotated[
         float, _doc("seconds without a frame after which a source is reported stalled and opened again", ge=0.5, le=600)
     ] = 5.0
+    hflip: Annotated[bool, _doc("picamera2: the sensor swaps left and right, before turning")] = False
+    vflip: Annotated[bool, _doc("picamera2: the sensor swaps top and bottom, before turning")] = False
+    exposure_us: Annotated[int, _doc("picamera2: exposure time in microseconds; 0 is automatic", ge=0)] = 0
+    gain: Annotated[float, _doc("picamera2: analogue gain; 0 is automatic", ge=0, le=64)] = 0.0
+    white_balance: Annotated[
+        Literal["auto", "incandescent", "tungsten", "fluorescent", "indoor", "daylight", "cloudy"],
+        _doc("picamera2: automatic, or for one kind of light"),
+    ] = "auto"
+    autofocus: Annotated[
+        Literal["continuous", "off"], _doc("picamera2, where the lens can be moved: off holds it at lens_position")
+    ] = "continuous"
+    lens_position: Annotated[
+        float, _doc("picamera2, without autofocus: 1 / distance in metres; 0 is far away", ge=0, le=32)
+    ] = 0.0
+    tuning_file: Annotated[str, _doc("picamera2: libcamera tuning file of the sensor; empty is its own")] = ""
 
 
 class ModelSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

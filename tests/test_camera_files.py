@@ -21,7 +21,7 @@ from edge.errors import (
     SourceNotFoundError,
     UnreadableMediaError,
 )
-from edge.pose import Orientation
+from edge.pose import Degrees, Orientation
 
 Image = NDArray[Any]
 FPS = 20.0
@@ -129,14 +129,15 @@ def test_a_folder_is_read_in_the_order_of_its_numbers_and_a_bad_image_is_named(
     assert capfd.readouterr().err == ""
 
 
-def test_orientation_is_stated_and_the_pixels_stay(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rotate", [0, 90, 180, 270])
+def test_orientation_is_stated_and_the_pixels_stay(tmp_path: Path, rotate: Degrees) -> None:
     path = tmp_path / "picture.png"
     cv2.imwrite(str(path), red_and_blue(40, 60))
-    with open_source(CameraSettings(source=str(path), rotate=90, mirror=True)) as source:
+    with open_source(CameraSettings(source=str(path), rotate=rotate, mirror=True)) as source:
         (frame,) = source
-    assert frame.orientation == Orientation(90, mirror=True)
+    assert frame.orientation == Orientation(rotate, mirror=True)
     assert frame.image.shape == (40, 60, 3)
-    assert (frame.width_px, frame.height_px) == (40, 60)
+    assert (frame.width_px, frame.height_px) == ((40, 60) if rotate in (90, 270) else (60, 40))
 
 
 BAD_SOURCES: dict[str, tuple[str, type[EdgePoseError]]] = {
