@@ -31,6 +31,8 @@ LONGEST_PAUSE_S = 1.0
 JITTER = 0.25
 # How much longer than its own timeout a read may take before `close` gives up waiting for it.
 GRACE_S = 2.0
+# How much longer than its own timeout any call of a driver may take before it counts as one that never returns.
+HUNG_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class LiveSource(Source):
         self._count = 0
         self._attempts = 0
         self._last_frame_s = time.monotonic()
+        self._returned_s = time.monotonic()  # written by the thread alone
         self._thread = threading.Thread(target=self._run, name=f"camera {self.name}", daemon=True)
         self._thread.start()
         self._wait_for_first_frame()
@@ -117,6 +120,12 @@ class LiveSource(Source):
         with self._changed:
             self._look_for_stall()
             return self._stalled
+
+    @property
+    def hung(self) -> bool:  # noqa: D102 -- as in Source
+        longest_s = max(self._open_timeout_s, self._stall_timeout_s) + LONGEST_PAUSE_S + HUNG_S
+        silent_s = time.monotonic() - self._returned_s
+        return silent_s > longest_s and not self._finished and not self._grabber.recording
 
     @property
     def ended(self) -> bool:  # noqa: D102 -- as in Source
@@ -183,6 +192,7 @@ class LiveSource(Source):
                         raise  # a camera that has never given a picture is not lost but wrong
                     self._reopen(error)
                     continue
+                self._returned_s = time.monotonic()
                 if picture is None:
                     break
                 self._stop.wait(max(0.0, picture.captured_s - time.monotonic()))
@@ -202,6 +212,7 @@ class LiveSource(Source):
         """Try until the camera is open again or the source is closed."""
         _log.info("%s: opening again after: %s", self.name, error)
         while not self._stop.is_set():
+            self._returned_s = time.monotonic()
             self._grabber.close()
             with self._changed:
                 self._look_for_stall()

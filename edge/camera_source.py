@@ -58,6 +58,11 @@ class Source(ABC):
         return False
 
     @property
+    def hung(self) -> bool:
+        """Whether a camera's driver has not returned for longer than any call may take; only a new process helps."""
+        return False
+
+    @property
     @abstractmethod
     def ended(self) -> bool:
         """Whether no frame will ever come again: the end of a file, or `close`."""
