@@ -11,6 +11,7 @@ from edge.errors import MessageError
 from edge.messages import Health, Info, PoseMessage, decode
 from edge.mqtt import Received
 from edge.subscriber import Subscriber
+from edge.topics import OFFLINE
 
 REFRESH_S = 1.0
 # Poses from which the rate is counted; none for longer than this means that nobody is in view.
@@ -36,15 +37,18 @@ class Device:
         """The device's line of the table, by column."""
         while self.poses_s and now_s - self.poses_s[0] > RATE_WINDOW_S:
             self.poses_s.popleft()
-        health = self.health or Health(time=0.0)
+        online = self.status != OFFLINE.decode()
+        health = self.health if self.health and online else Health(time=0.0)
         latency_ms = self.latency_ms if self.poses_s else health.latency_ms.p50
+        # Counted over the time since the oldest pose of the window, so that a new stream does not look slow at first.
+        rate = len(self.poses_s) / max(now_s - self.poses_s[0], 1.0) if self.poses_s else 0.0
         model = ", ".join(model.name for model in self.info.models if model.role == "landmarks") if self.info else ""
         return [
             name,
             self.status + (" (paused)" if not health.enabled else ""),
-            _shown(self.count),
-            _shown(len(self.poses_s) / RATE_WINDOW_S, 1),
-            _shown(health.fps if self.health else None, 1),
+            _shown(self.count if online else None),
+            _shown(rate, 1),
+            _shown(health.fps if health is self.health else None, 1),
             _shown(latency_ms),
             _shown(health.temperature_c),
             ", ".join(health.throttled) or "no" if health.throttled is not None else "-",

@@ -36,9 +36,11 @@ def test_a_line_tells_how_a_device_is() -> None:
     assert re.split(r" {2,}", head) == [
         *("device", "status", "people", "poses/s", "fps", "latency ms", "temp °C", "throttled", "model", "version")
     ]
-    expected = ["kitchen", "online", "2", "4.0", "14.6", "41", "58", "under-voltage", "lite", "9.9"]
+    expected = ["kitchen", "online", "2", "10.0", "14.6", "41", "58", "under-voltage", "lite", "9.9"]
     assert re.split(r" {2,}", line) == expected
     assert re.split(r" {2,}", fleet.table(60.0)[1])[3:6] == ["0.0", "14.6", "61"]
+    feed(fleet, "home/cams/kitchen/status", b"offline")
+    assert re.split(r" {2,}", fleet.table(60.0)[1])[1:6] == ["offline", "-", "0.0", "-", "-"]
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xff\xfe", b"x" * 1000, b"[" * 50_000, b"{}"])
