@@ -13,6 +13,7 @@ import msgspec
 from edge import __version__, config, validate
 from edge.camera import redact
 from edge.errors import EdgePoseError
+from edge.service import level_prefix, log_to_journal
 
 EPILOG = """\
 Settings come from, later wins: defaults, /etc/edge-pose/config.toml (or --config), EDGE_POSE_<SECTION>_<KEY>
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command: Command = options.command
         return command(options)
     except EdgePoseError as error:
-        print(f"edge-pose: {error}", file=sys.stderr)
+        print(f"{level_prefix(logging.ERROR)}edge-pose: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return 130
@@ -184,6 +185,7 @@ def _load(options: argparse.Namespace) -> config.Settings:
 def _run(options: argparse.Namespace) -> int:
     from edge.run import RunOptions, run
 
+    log_to_journal()
     run(_load(options), RunOptions(options.duration, options.print))
     return 0
 

@@ -41,6 +41,7 @@ def opened(settings: CameraSettings, controls: Controls, service: Service) -> It
     try:
         yield waited_for
     finally:
+        service.stopping()
         if waited_for is not None:
             closing = threading.Thread(target=waited_for.close, name="camera closing", daemon=True)
             closing.start()
