@@ -140,6 +140,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         frames_dropped: frames that the source gave and nobody looked at, since the start.
         poses_dropped: pose messages that were made and not sent, since the start.
         reconnects: connections to the broker after the first, since the start.
+        stalled: whether the camera gives no frames now.
+        stalls: how often it gave none for a while, since the start.
         rss_mb: resident memory.
         temperature_c: of the processor.
         throttled: what holds the processor back now (`under-voltage`, `frequency capped`, `throttled`,
@@ -156,6 +158,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     frames_dropped: Count = 0
     poses_dropped: Count = 0
     reconnects: Count = 0
+    stalled: bool = False
+    stalls: Count = 0
     rss_mb: float | None = None
     temperature_c: float | None = None
     throttled: list[str] | None = None

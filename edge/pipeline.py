@@ -86,7 +86,9 @@ class Pipeline:
         estimator: finds the people.
         consumers: called with each message and its JSON, in this thread; they must not block.
         observers: called with each processed frame and what was found, for pictures.
+        tick: called at every turn of the loop, also when no frame came.
         controls: what may be changed from outside.
+        figures: where figures are kept.
         world: whether messages carry world coordinates.
     """
 
@@ -98,16 +100,19 @@ class Pipeline:
         consumers: Sequence[Callable[[PoseMessage, bytes], None]],
         *,
         observers: Sequence[Callable[[Frame, Estimate], None]] = (),
+        tick: Callable[[], None] = lambda: None,
         controls: Controls | None = None,
+        figures: Figures | None = None,
         world: bool = False,
     ) -> None:
-        self.figures = Figures()
+        self.figures = figures or Figures()
         self.controls = controls or Controls()
         self._device = device
         self._source = source
         self._estimator = estimator
         self._consumers = consumers
         self._observers = observers
+        self._tick = tick
         self._world = world
         self._somebody = False
         self._due_s = 0.0
@@ -121,6 +126,7 @@ class Pipeline:
         """
         end_s = float("inf") if duration_s is None else monotonic() + duration_s
         while not self.controls.stop.is_set() and monotonic() < end_s:
+            self._tick()
             self._wait_for_turn(end_s)
             frame = self._source.read(timeout_s=POLL_S)
             if frame is None:
@@ -131,11 +137,17 @@ class Pipeline:
         return self.figures
 
     def _wait_for_turn(self, end_s: float) -> None:
-        """Sleep, rather than spin, until `max_fps` allows the next frame."""
-        if self.controls.max_fps > 0:
-            self.controls.stop.wait(max(0.0, min(self._due_s, end_s) - monotonic()))
-            # From the moment that was due, not from now: otherwise each wake-up that comes late lowers the rate.
-            self._due_s = max(self._due_s, monotonic() - 1.0 / self.controls.max_fps) + 1.0 / self.controls.max_fps
+        """Sleep, rather than spin, until `max_fps` allows the next frame; it may be changed meanwhile."""
+        while self.controls.max_fps > 0 and not self.controls.stop.is_set():
+            self._due_s = min(self._due_s, monotonic() + 1.0 / self.controls.max_fps)
+            left_s = min(self._due_s, end_s) - monotonic()
+            if left_s <= 0:
+                # From the moment that was due, not from now: else each wake-up that comes late lowers the rate.
+                interval_s = 1.0 / self.controls.max_fps
+                self._due_s = max(self._due_s, monotonic() - interval_s) + interval_s
+                return
+            self._tick()
+            self.controls.stop.wait(min(left_s, POLL_S))
 
     def _process(self, frame: Frame) -> None:
         if self.controls.redetect.is_set():

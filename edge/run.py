@@ -4,16 +4,21 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from types import FrameType
 
-from edge.camera import open_source
+from edge.camera import Source
 from edge.config import Settings
 from edge.estimator import Estimate, PoseEstimator
 from edge.messages import Info, ModelInfo, PoseMessage
+from edge.packed import pack
 from edge.pipeline import Controls, Figures, Pipeline
 from edge.pose import Frame
 from edge.publisher import Publisher
+from edge.reporter import Reporter
+from edge.service import LoopState, Service
+from edge.service_camera import opened
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +40,9 @@ def run(settings: Settings, options: RunOptions) -> Figures:
     controls = Controls(max_fps=settings.pipeline.max_fps)
     stop_on_signals(controls)
     consumers: list[Callable[[PoseMessage, bytes], None]] = [_print_line] if options.print_messages else []
-    figures = run_loop(settings, controls, consumers, duration_s=options.duration_s)
+    service = Service()
+    service.delay_start(controls)
+    figures = run_loop(settings, controls, consumers, service=service, duration_s=options.duration_s)
     _log.info(
         "stopped after %d frames, %d with people, %d messages",
         *(figures.frames, figures.frames_with_people, figures.messages),
@@ -50,6 +57,7 @@ def run_loop(
     *,
     observers: Sequence[Callable[[Frame, Estimate], None]] = (),
     started: Callable[[Publisher], None] | None = None,
+    service: Service | None = None,
     duration_s: float | None = None,
 ) -> Figures:
     """Open everything that the settings name, run the loop, close everything again.
@@ -60,33 +68,56 @@ def run_loop(
         consumers: called with each message, beside the publisher.
         observers: called with each processed frame.
         started: called once, when the source is open and before its first frame.
+        service: told how it goes; None is the one of this process's environment.
         duration_s: how long to run; None is until the source ends.
 
     Raises:
         EdgePoseError: the source, a model or a setting fails.
     """
     device = settings.mqtt.device()
+    service = service or Service()
     estimator = PoseEstimator(settings)
-    publisher = Publisher(settings.mqtt, describe(device, estimator))
+    publisher = Publisher(settings.mqtt, describe(device, estimator), controls)
     publisher.start()  # it connects while the models warm up and the source opens
     try:
         estimator.warm_up()
-        with open_source(settings.camera) as source:
+        # The publisher closes before the camera, which may take its time: readers should know at once.
+        with opened(settings.camera, controls, service) as source, closing(publisher):
+            if source is None:
+                return Figures()
             _log.info("%s: %s", source.name, source.details or "open")
             if started:
                 started(publisher)
+            figures = Figures()
+            reporter = Reporter(settings.mqtt, publisher, source, figures, controls)
             pipeline = Pipeline(
                 device,
                 source,
                 estimator,
-                [lambda _, payload: publisher.publish_pose(payload), *consumers],
-                observers=observers,
+                [publish_poses(publisher, packed=settings.mqtt.packed), *consumers],
+                observers=[reporter.see, lambda _, estimate: service.frame_finished(len(estimate.poses)), *observers],
+                tick=lambda: _tick(reporter, service, source, controls, publisher),
                 controls=controls,
+                figures=figures,
                 world=settings.pipeline.world,
             )
             return pipeline.run(duration_s)
     finally:
         publisher.close()
+
+
+def _tick(reporter: Reporter, service: Service, source: Source, controls: Controls, publisher: Publisher) -> None:
+    reporter.tick()
+    service.turn(
+        LoopState(hung=source.hung, stalled=source.stalled, enabled=controls.enabled, broker=publisher.state.phase)
+    )
+
+
+def publish_poses(publisher: Publisher, *, packed: bool) -> Callable[[PoseMessage, bytes], None]:
+    """Hand each message to the publisher, as JSON and, if it is switched on, in binary form."""
+    if packed:
+        return lambda message, payload: publisher.publish_pose(payload, pack(message))
+    return lambda _, payload: publisher.publish_pose(payload)
 
 
 def describe(device: str, estimator: PoseEstimator) -> Info:
