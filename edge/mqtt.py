@@ -89,6 +89,7 @@ class Connection:
         self._settings = settings
         self._answer: str | None = None
         self._goodbye = ""
+        self._made_properties: dict[tuple[int | None, str, float | None], Any] = {}
         self._on_message = on_message
         version = paho.MQTTv5 if protocol == "5" else paho.MQTTv311
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=version, reconnect_on_failure=False)
@@ -232,6 +233,13 @@ class Connection:
     def _publish_properties(self, message: Message) -> Any:  # noqa: ANN401 -- paho's Properties, or None
         if self.protocol != "5":
             return None
+        key = (message.expiry_s, message.content_type, message.time_s)
+        if key not in self._made_properties:
+            self._made_properties.clear()  # one entry is enough: nearly all messages are poses
+            self._made_properties[key] = self._new_properties(message)
+        return self._made_properties[key]
+
+    def _new_properties(self, message: Message) -> Any:  # noqa: ANN401 -- paho's Properties
         properties = self._properties("PUBLISH")
         if message.expiry_s is not None:
             properties.MessageExpiryInterval = message.expiry_s

@@ -105,11 +105,11 @@ def device(url: str, seconds: float, *prefix: str, **settings: object) -> Iterat
 @needs_mosquitto
 def test_the_broker_is_absent_at_first_and_killed_later(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path / "broker")
-    with device(broker.url, 10) as report, Watcher(broker.url) as watcher:
-        time.sleep(3)
+    with device(broker.url, 8) as report, Watcher(broker.url) as watcher:
+        time.sleep(2)
         broker.start()
         first_s = time.time()
-        time.sleep(3)
+        time.sleep(2)
         broker.stop(signal.SIGKILL)
         killed_s = time.time()
         first_life = broker.log()
@@ -122,7 +122,8 @@ def test_the_broker_is_absent_at_first_and_killed_later(tmp_path: Path) -> None:
     made = [tuple(change) for change in result["changes"]]
     # The watcher comes back to the broker after the device, so what it cannot have seen is counted in the broker's log.
     before = sum(change[0] < killed_s for change in made)
-    assert before - 1 <= first_life.count("(d0, q1, r1, m") - first_life.count("/status'") - 1 <= before
+    taken = sum("Received PUBLISH" in line and "/presence'" in line for line in first_life.splitlines())
+    assert before - 1 <= taken <= before
     seen = watcher.presence()
     positions = [made.index(change) for change in seen if change in made]
     assert len(positions) == len(seen)
@@ -150,7 +151,7 @@ def fault_in_network(
         try:
             with Watcher(broker.url) as watcher:
                 assert watcher.subscriber.subscribed.wait(10)
-                with device(url, seconds + 8, "ip", "netns", "exec", network.device) as report:
+                with device(url, seconds + 6, "ip", "netns", "exec", network.device) as report:
                     assert eventually(lambda: len(watcher.arrived) > 30)
                     fault(network)
                     time.sleep(seconds)
@@ -167,7 +168,7 @@ def fault_in_network(
 @needs_mosquitto
 @needs_network_namespaces
 def test_a_short_partition_costs_a_moment(tmp_path: Path) -> None:
-    check(*fault_in_network(tmp_path, 4, Network.unplug, Network.plug))
+    check(*fault_in_network(tmp_path, 3, Network.unplug, Network.plug))
 
 
 @needs_mosquitto
@@ -230,7 +231,7 @@ def test_what_is_no_broker_is_survived_and_said(answer: bytes, expected: str, ca
         publisher = Publisher(MqttSettings(broker=url, device_name="kitchen"), INFO)
         publisher.start()
         assert eventually(lambda: publisher.state.phase in ("offline", "refused"))
-        for _ in range(50):
+        for _ in range(20):
             publisher.publish_pose(b"x" * 1300)
             time.sleep(0.02)
         assert expected in publisher.state.detail
