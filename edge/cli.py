@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_demo(commands)
     _add_predict(commands)
+    _add_benchmark(commands)
     _add_config(commands)
     _add_models(commands)
     return parser
@@ -135,6 +136,30 @@ def _add_predict(commands: Any) -> None:  # noqa: ANN401 -- as above
     parser.add_argument("--draw", metavar="DIR", type=Path, help="write a picture with skeletons for every frame")
 
 
+def _add_benchmark(commands: Any) -> None:  # noqa: ANN401 -- as above
+    parser = _add(
+        commands,
+        "benchmark",
+        _benchmark,
+        "measure how fast this machine is",
+        "The models by themselves, the loop on a clip and on a camera if there is one, and the loop for a minute.",
+    )
+    _add_settings(parser)
+    parser.add_argument(
+        "--source", metavar="SRC", help=f"{SOURCE_HELP} (default: sample, and a camera if there is one)"
+    )
+    parser.add_argument("--broker", metavar="URL", help="publish to this broker, not to one of the benchmark's own")
+    _add_model_settings(parser)
+    parser.add_argument("--frames", metavar="N", type=_frames, default=300, help="frames of the clip (default: 300)")
+    parser.add_argument("--minutes", metavar="N", type=_seconds, default=1.0, help="length of the sustained run (1)")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to this file")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write a page with charts to this file")
+    parser.add_argument("--compare", metavar="FILE", type=Path, help="compare with a file that --json wrote")
+    parser.add_argument(
+        "--quick", action="store_true", help="only try everything, in seconds; the figures mean nothing"
+    )
+
+
 def _add_config(commands: Any) -> None:  # noqa: ANN401 -- as above
     parser = _add(
         commands,
@@ -162,6 +187,13 @@ def _add_models(commands: Any) -> None:  # noqa: ANN401 -- as above
 def _seconds(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
+def _frames(text: str) -> int:
+    value = int(text)
+    if value < 2:  # the first frame starts the clock
         raise ValueError
     return value
 
@@ -200,6 +232,23 @@ def _predict(options: argparse.Namespace) -> int:
     from edge.predict import Outputs, predict
 
     return predict(options.paths, _load(options), Outputs(options.json, options.draw))
+
+
+def _benchmark(options: argparse.Namespace) -> int:
+    from edge.benchmark import BenchmarkOptions, benchmark
+
+    wanted = BenchmarkOptions(
+        source=options.source,
+        broker=options.broker,
+        model=options.model,
+        frames=options.frames,
+        sustained_s=options.minutes * 60,
+        json_file=options.json,
+        html_file=options.html,
+        compare=options.compare,
+        quick=options.quick,
+    )
+    return benchmark(_load(options), wanted)
 
 
 def _config(options: argparse.Namespace) -> int:

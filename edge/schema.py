@@ -1,4 +1,4 @@
-"""JSON schemas of the messages, for docs/: `python -m edge.schema docs` writes them anew."""
+"""JSON schemas of the messages and of benchmark results, for docs/: `python -m edge.schema docs` writes them anew."""
 
 import inspect
 import json
@@ -7,13 +7,15 @@ from pathlib import Path
 
 import msgspec
 
+from edge.benchmark_result import Result
 from edge.messages import Health, Info, PoseMessage
 
-Kind = type[PoseMessage] | type[Info] | type[Health]
+Kind = type[PoseMessage] | type[Info] | type[Health] | type[Result]
 FILES: dict[str, Kind] = {
     "pose-message.schema.json": PoseMessage,
     "info-message.schema.json": Info,
     "health-message.schema.json": Health,
+    "benchmark-result.schema.json": Result,
 }
 
 
