@@ -111,6 +111,9 @@ class TrackerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     """[tracker]: following people from frame to frame."""
 
     max_people: Annotated[int, _doc("people followed at once", ge=1, le=5)] = 1
+    idle_fps: Annotated[
+        float, _doc("looks for people per second while nobody is held and nothing moves; 0 is every frame", ge=0)
+    ] = 5.0
     search_interval: Annotated[
         float, _doc("seconds between looks for more people while fewer than max_people are held", ge=0)
     ] = 0.5

@@ -13,6 +13,7 @@ from edge.config import Settings
 from edge.detector import Detector
 from edge.landmarks import LandmarkModel
 from edge.manifest import ModelStore
+from edge.motion import MotionGate
 from edge.pose import Frame, Pose
 from edge.runtime import Model, load_runtime
 from edge.smoothing import PoseSmoother
@@ -26,8 +27,8 @@ class Estimate:
     Attributes:
         poses: the people, in frame px.
         detector_ran: whether the detector looked at this frame.
-        stage_ms: wall-clock milliseconds of each stage that ran: detect (its own warp
-            included), warp, landmarks, smooth.
+        stage_ms: wall-clock milliseconds of each stage that ran: gate (deciding whether to
+            detect), detect (its own warp included), warp, landmarks, smooth.
     """
 
     poses: list[Pose] = field(default_factory=list)
@@ -58,9 +59,10 @@ class PoseEstimator:
         )
         self._detector = Detector(self.detector_model, settings.detector.min_score)
         self._landmarks = LandmarkModel(self.landmark_model, world=settings.pipeline.world)
-        self._tracker = Tracker(
-            settings.tracker.max_people, settings.tracker.min_presence, settings.tracker.search_interval
-        )
+        held = settings.tracker
+        idle_interval_s = 1.0 / held.idle_fps if held.idle_fps else 0.0
+        self._tracker = Tracker(held.max_people, held.min_presence, held.search_interval, idle_interval_s)
+        self._motion = MotionGate()
         self._smooth = settings.smoothing.mode != "off"
         self._smoothers: dict[int, PoseSmoother] = {}
 
@@ -78,10 +80,14 @@ class PoseEstimator:
     def process(self, frame: Frame) -> Estimate:
         """Find the people in the next frame of the source; its `time_s` must be later than the one before."""
         estimate = Estimate()
-        if self._tracker.wants_detection(frame.time_s):
+        with _timed(estimate, "gate"):
+            search = self._tracker.wants_detection(frame.time_s, lambda: self._motion.moved(frame))
+        if search:
             with _timed(estimate, "detect"):
                 detections = self._detector.detect(frame)
             estimate.detector_ran = True
+            if not detections:
+                self._motion.keep(frame)
             self._tracker.add(map(roi.from_detection, detections), frame.time_s)
         for person in list(self._tracker.people):
             pose = self._look(frame, person, estimate)

@@ -49,7 +49,9 @@ def predict(paths: Sequence[str], settings: Settings, outputs: Outputs) -> int:
         ModelError, MissingDependencyError: a model or runtime that cannot be loaded.
     """
     _check_outputs(outputs)
-    estimator = PoseEstimator(settings)
+    # Every picture and frame is searched, also one in which nothing has moved.
+    thorough = msgspec.structs.replace(settings.tracker, idle_fps=0.0)
+    estimator = PoseEstimator(msgspec.structs.replace(settings, tracker=thorough))
     results: dict[str, list[FrameResult]] = {}
     status = 0
     names = _picture_names(paths)

@@ -1,7 +1,7 @@
 """Who is followed, and whether the detector must run. The only place that decides; it sees numbers, never pixels."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -36,21 +36,31 @@ class Tracker:
         max_people: how many are followed at once.
         min_presence: a person whose pose presence falls below this is lost, 0 to 1.
         search_interval_s: while somebody is held and there is room for more, the detector runs this often.
+        idle_interval_s: while nobody is held and nothing moves, the detector runs this often; 0 is every frame.
     """
 
-    def __init__(self, max_people: int, min_presence: float, search_interval_s: float) -> None:
+    def __init__(
+        self, max_people: int, min_presence: float, search_interval_s: float, idle_interval_s: float = 0.0
+    ) -> None:
         self.people: list[Person] = []
         self._max_people = max_people
         self.min_presence = min_presence
         self._search_interval_s = search_interval_s
+        self._idle_interval_s = idle_interval_s
         self._searched_s = -math.inf
         self._ids = count(1)
 
-    def wants_detection(self, time_s: float) -> bool:
-        """Whether the detector should look at the frame captured at this time."""
+    def wants_detection(self, time_s: float, moved: Callable[[], bool] = lambda: True) -> bool:
+        """Whether the detector should look at the frame captured at this time.
+
+        Args:
+            time_s: the frame's capture time.
+            moved: says whether anything has moved since the detector last looked; asked only if the answer matters.
+        """
+        waited_s = time_s - self._searched_s
         if not self.people:
-            return True
-        return len(self.people) < self._max_people and time_s - self._searched_s >= self._search_interval_s
+            return waited_s >= self._idle_interval_s or moved()
+        return len(self.people) < self._max_people and waited_s >= self._search_interval_s
 
     def add(self, candidates: Iterable[Roi], time_s: float) -> None:
         """Take up the people whom the detector saw, best first, as far as there is room and they are not held yet."""
@@ -69,6 +79,7 @@ class Tracker:
         """
         if presence < self.min_presence or not math.isfinite(presence) or not _usable(next_roi):
             self.people.remove(person)
+            self._searched_s = -math.inf  # whoever was just lost is looked for at once
             return False
         person.roi, person.source = next_roi, "tracked"
         return True

@@ -37,7 +37,8 @@ def distances(poses, expected_norm, image):
 
 
 def estimator_for(variant, smoothing):
-    return PoseEstimator(settings(model__model=variant, model__precision="float16", smoothing__mode=smoothing))
+    chosen = settings(model__model=variant, model__precision="float16", smoothing__mode=smoothing, tracker__idle_fps=0)
+    return PoseEstimator(chosen)
 
 
 def test_each_frame_by_itself(clip, golden, variant):

@@ -20,6 +20,30 @@ def test_nobody_held_detect_every_frame():
     assert tracker.people == []
 
 
+def test_an_empty_room_is_searched_seldom_unless_something_moves():
+    tracker = Tracker(1, 0.5, 0.5, idle_interval_s=0.2)
+    asked = []
+
+    def still():
+        asked.append(1)
+        return False
+
+    assert tracker.wants_detection(10.0, still)  # never looked yet
+    assert asked == []
+    tracker.add([], 10.0)
+    assert not tracker.wants_detection(10.1, still)
+    assert tracker.wants_detection(10.1, lambda: True)
+    assert tracker.wants_detection(10.21, still)
+    assert len(asked) == 1
+
+
+def test_whoever_is_lost_is_looked_for_at_once():
+    tracker = Tracker(1, 0.5, 0.5, idle_interval_s=0.2)
+    tracker.add([roi()], 10.0)
+    tracker.update(tracker.people[0], 0.1, roi())
+    assert tracker.wants_detection(10.03, lambda: False)
+
+
 def test_a_detection_is_taken_up_and_then_followed_without_the_detector():
     tracker = Tracker(1, 0.5, 0.5)
     tracker.add([roi()], 0.0)

@@ -1,0 +1,46 @@
+"""Has anything moved? A coarse, cheap look, so that an empty room does not cost a detector run a frame."""
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.pose import Frame
+
+# A person far enough to be three of these cells high is too far for the detector, which sees 224 px.
+THUMBNAIL_PX: Final = (80, 60)
+# A cell has changed if it differs by at least so many grey levels. In the dark everything differs, by noise, so the
+# limit rises with the change that four fifths of the cells stay below; but not beyond what is plainly more than noise,
+# since somebody close may fill half the picture.
+MIN_CHANGE: Final = 12.0
+MAX_CHANGE: Final = 40.0
+NOISE_FACTOR: Final = 4.0
+# So many of the 4800 cells must have changed.
+MIN_CELLS: Final = 8
+
+
+class MotionGate:
+    """Compares frames with a reference frame."""
+
+    def __init__(self) -> None:
+        self._reference: NDArray[np.uint8] | None = None
+
+    def keep(self, frame: Frame) -> None:
+        """Make this frame the one that others are compared with."""
+        self._reference = _thumbnail(frame)
+
+    def moved(self, frame: Frame) -> bool:
+        """Whether something has moved since the reference frame; True if there is none."""
+        if self._reference is None:
+            return True
+        change = cv2.absdiff(_thumbnail(frame), self._reference)
+        usual = float(np.percentile(change, 80))
+        limit = min(max(MIN_CHANGE, NOISE_FACTOR * usual), MAX_CHANGE)
+        return int(np.count_nonzero(change > limit)) >= MIN_CELLS
+
+
+def _thumbnail(frame: Frame) -> NDArray[np.uint8]:
+    """A small grey picture of the buffer, shape (60, 80); four samples a cell, so its cost hardly grows with size."""
+    small = cv2.resize(frame.image, THUMBNAIL_PX, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
