@@ -22,8 +22,11 @@ Phase = Literal["connecting", "connected", "offline", "refused", "closed"]
 FIRST_WAIT_S = 0.2
 # Poses must flow again within 3 s of a network's healing, so a broker that is away is looked for at least this often.
 LONGEST_WAIT_S = 1.2
-# A refusal does not mend itself, and brokers log each.
-LONGEST_REFUSED_WAIT_S = 15.0
+# Somebody may be mending what is refused just now, and should see it work at once; a refusal that has stood for long is
+# asked about less often, because brokers log each.
+LONGEST_REFUSED_WAIT_S = 2.5
+LONG_REFUSED_S = 600.0
+LONGEST_WAIT_AFTER_LONG_S = 15.0
 # A connection that lasted so long was a good one: the next loss starts again with the shortest wait.
 GOOD_CONNECTION_S = 5.0
 CLOSE_TIMEOUT_S = 1.0
@@ -65,6 +68,12 @@ class Owner(Protocol):
 
     def closing(self, connection: Connection) -> None:
         """Last words before a wanted goodbye."""
+
+
+def longest_refused_wait_s(since_s: float | None) -> float:
+    """How long to wait at most before asking again for what is refused; `since_s` is of the monotonic clock."""
+    long = since_s is not None and time.monotonic() - since_s > LONG_REFUSED_S
+    return LONGEST_WAIT_AFTER_LONG_S if long else LONGEST_REFUSED_WAIT_S
 
 
 class Backoff:
@@ -139,7 +148,7 @@ class Link:
             try:
                 self._serve(self._connect())
             except (BrokerRefusedError, ConfigError) as error:  # a password file can go bad while this runs
-                longest_s = LONGEST_REFUSED_WAIT_S
+                longest_s = longest_refused_wait_s(self._lost_at_s)
                 self._failed("refused", str(error))
             except BrokerError as error:
                 self._failed("offline", str(error))

@@ -22,6 +22,7 @@ class Outbox:
         self._waiting: deque[Message] = deque()
         self._leaving: Message | None = None
         self._sent: OrderedDict[int, Message] = OrderedDict()
+        self._refused: deque[Message] = deque(maxlen=limit)
         self._latest: dict[str, Message] = {}
 
     def put(self, message: Message) -> None:
@@ -35,10 +36,19 @@ class Outbox:
                 self.dropped += 1
 
     def next(self) -> Message | None:
-        """The message to send now, or None. Follow with `sent`, or after a failure with `reconnected`."""
+        """The message to send now, or None. Follow with `sent`, or after a failure with `reconnected`.
+
+        What would overtake a refused message of its topic is kept with that.
+        """
         with self._lock:
-            self._leaving = self._waiting.popleft() if self._waiting else None
-            return self._leaving
+            closed = {message.topic for message in self._refused}
+            while self._waiting:
+                message = self._waiting.popleft()
+                if message.topic not in closed:
+                    self._leaving = message
+                    return message
+                self._keep(message)
+            return None
 
     def sent(self, message_id: int) -> None:
         """What `next` gave is on its way under this id."""
@@ -47,10 +57,27 @@ class Outbox:
                 self._sent[message_id] = self._leaving
             self._leaving = None
 
-    def settled(self, message_id: int) -> Message | None:
-        """The broker has taken or refused a message; None where the id is not one of ours."""
+    def settled(self, message_id: int, *, taken: bool = True) -> Message | None:
+        """The broker has taken or refused a message; None where the id is not one of ours.
+
+        A refused one is kept until `ask_again`, in order, as many as may wait.
+        """
         with self._lock:
-            return self._sent.pop(message_id, None)
+            message = self._sent.pop(message_id, None)
+            if message is not None and not taken:
+                self._keep(message)
+            return message
+
+    def _keep(self, message: Message) -> None:
+        if len(self._refused) == self._limit:
+            self.dropped += 1
+        self._refused.append(message)
+
+    def ask_again(self) -> None:
+        """Have what was refused sent again, before what waits: the broker's access list may have changed."""
+        with self._lock:
+            self._waiting.extendleft(reversed(self._refused))
+            self._refused.clear()
 
     @property
     def in_flight(self) -> int:
@@ -68,5 +95,7 @@ class Outbox:
                 self._leaving = None
             self._waiting.extendleft(reversed(self._sent.values()))
             self._sent.clear()
+            self._waiting.extendleft(reversed(self._refused))
+            self._refused.clear()
             waiting = {message.topic for message in self._waiting}
             self._waiting.extend(message for topic, message in self._latest.items() if topic not in waiting)

@@ -10,7 +10,7 @@ import msgspec
 from edge import homeassistant
 from edge.commands import Commands, Target
 from edge.config import MqttSettings
-from edge.link import Link, LinkState
+from edge.link import LONGEST_REFUSED_WAIT_S, Backoff, Link, LinkState, longest_refused_wait_s
 from edge.messages import Health, Info, encode
 from edge.mqtt import MAX_INFLIGHT, Connection, Message, Received
 from edge.outbox import Outbox
@@ -82,6 +82,10 @@ class Publisher:
         self._health_due = False
         self._others: dict[int, str] = {}  # ids of messages of QoS 1 that are not in the outbox, and their topics
         self._denied: dict[str, str] = {}
+        self._said_denied: set[str] = set()
+        self._denied_since_s = 0.0
+        self._ask_at_s = 0.0
+        self._ask_backoff = Backoff()
         will = Message(self.topics.status, OFFLINE, qos=1, retain=True)
         self._link = Link(settings, client_id(self.topics), self, will)
 
@@ -143,6 +147,12 @@ class Publisher:
         """Say who is here, then everything that a reader must know, then what has waited."""
         self._others.clear()
         self._denied.clear()
+        self._announce(connection)
+        self._changes.reconnected()
+        self._results.clear()  # whoever asked over the old connection may be gone
+        self._health_due = self._health is not None
+
+    def _announce(self, connection: Connection) -> None:
         if self._commands:
             self._subscribe(connection, self.topics.command("+"))
         self._send_other(connection, Message(self.topics.status, ONLINE, qos=1, retain=True, content_type=TEXT))
@@ -151,18 +161,13 @@ class Publisher:
         if self._settings.homeassistant:
             self._subscribe(connection, homeassistant.birth_topic(self._settings))
             self._send_other(connection, homeassistant.announcement(self._settings, self._info))
-        self._changes.reconnected()
-        self._results.clear()  # whoever asked over the old connection may be gone
-        self._health_due = self._health is not None
 
     def work(self, connection: Connection) -> None:
         """Read what was acknowledged, then send: changes before answers before health before poses."""
         for message_id, reason in connection.acknowledged:
-            message = self._changes.settled(message_id)
-            topic = message.topic if message else self._others.pop(message_id, None)
-            if reason and topic:
-                self._deny(topic, reason)
+            self._settle(message_id, reason)
         connection.acknowledged.clear()
+        self._ask_again(connection)
         while self._changes.in_flight < MAX_INFLIGHT and (message := self._changes.next()):
             self._changes.sent(connection.publish(message))
         while len(self._others) < MAX_INFLIGHT and self._results:
@@ -172,6 +177,36 @@ class Publisher:
             payload = encode(self._health)
             connection.publish(Message(self.topics.health, payload, retain=True, content_type=JSON))
         self._send_poses(connection)
+
+    def _settle(self, message_id: int, reason: str) -> None:
+        """Note the broker's answer to a message or subscription; `reason` is empty where it took it."""
+        message = self._changes.settled(message_id, taken=not reason)
+        topic = message.topic if message else self._others.pop(message_id, None)
+        if topic is None:
+            return
+        if not reason:
+            self._denied.pop(topic, None)
+            return
+        if not self._denied:
+            self._ask_backoff.reset()
+            self._denied_since_s = time.monotonic()
+            self._ask_at_s = self._denied_since_s + self._ask_backoff.next(LONGEST_REFUSED_WAIT_S)
+        if topic not in self._said_denied:
+            self._said_denied.add(topic)
+            logger.warning("the broker does not allow %s: %s. Check its access list (docs/mqtt.md)", topic, reason)
+        self._denied[topic] = reason
+
+    def _ask_again(self, connection: Connection) -> None:
+        """Now and then, try what the broker's access list denied: it may have been changed."""
+        if not self._denied or time.monotonic() < self._ask_at_s:
+            return
+        self._ask_at_s = time.monotonic() + self._ask_backoff.next(longest_refused_wait_s(self._denied_since_s))
+        # An answer to a command is not given twice, so nothing will ever say that its topic is allowed now.
+        for topic in [topic for topic in self._denied if topic.endswith("/result")]:
+            del self._denied[topic]
+        self._announce(connection)
+        self._changes.ask_again()
+        self._health_due = self._health is not None
 
     def _send_poses(self, connection: Connection) -> None:
         oldest_s = time.monotonic() - POSE_EXPIRY_S
@@ -184,11 +219,6 @@ class Publisher:
 
     def _send_other(self, connection: Connection, message: Message) -> None:
         self._others[connection.publish(message)] = message.topic
-
-    def _deny(self, topic: str, reason: str) -> None:
-        if topic not in self._denied:
-            logger.warning("the broker does not allow %s: %s. Check its access list (docs/mqtt.md)", topic, reason)
-        self._denied[topic] = reason
 
     def received(self, message: Received) -> None:
         """Answer a command; a retained one is from the past and not for now."""

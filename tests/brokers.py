@@ -80,6 +80,11 @@ class Mosquitto:
             self.process.wait(10)
             self.process = None
 
+    def reload(self) -> None:
+        """Read passwords, access list and certificates anew."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
     def restart(self, number: signal.Signals = signal.SIGKILL) -> None:
         self.stop(number)
         self.start()

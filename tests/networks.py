@@ -1,13 +1,15 @@
-"""A network to break: a device's namespace and a broker's, joined by a cable, with the test outside.
+"""Networks to break: a door to a broker, which needs nothing, and a cable between two namespaces, which needs root.
 
-The test reaches the broker over a second cable that is never touched, so it sees what arrives and when.
+In both the test reaches the broker by another way that is never touched, so it sees what arrives and when.
 """
 
 import os
 import shutil
+import socket
 import subprocess
+import threading
 import uuid
-from typing import Self
+from typing import Literal, Self
 
 import pytest
 
@@ -27,12 +29,64 @@ needs_network_namespaces = pytest.mark.skipif(
 )
 
 
+class Door:
+    """A port through which a broker is reached, or not: open, slammed in everybody's face, or leading nowhere."""
+
+    def __init__(self, target_port: int) -> None:
+        self.mode: Literal["open", "slam", "swallow"] = "open"
+        self._target_port = target_port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+        for pair in self._pairs:
+            for end in pair:
+                end.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                outside, _ = self._listener.accept()
+            except OSError:
+                return  # the test is over
+            if self.mode == "slam":
+                outside.close()
+                continue
+            inside = socket.create_connection(("127.0.0.1", self._target_port))
+            self._pairs.append((outside, inside))
+            for source, sink in ((outside, inside), (inside, outside)):
+                threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        swallowed = False  # a connection that has lost bytes never works again
+        try:
+            while data := source.recv(65536):
+                swallowed = swallowed or self.mode == "swallow"
+                if not swallowed:
+                    sink.sendall(data)
+        except OSError:
+            return  # one end is gone; the other follows below
+        finally:
+            if not swallowed:
+                sink.close()
+
+
 def run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
 class Network:
-    """See the module. `broker_address` is the broker's for the device, `outside_address` the same broker's for us."""
+    """A device's namespace and a broker's, joined by a cable, with the test outside.
+
+    `broker_address` is the broker's for the device, `outside_address` the same broker's for us.
+    """
 
     def __init__(self) -> None:
         tag = uuid.uuid4().hex[:5]

@@ -10,17 +10,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import pytest
-from brokers import Mosquitto, eventually, needs_mosquitto
-from networks import Network, needs_network_namespaces
+from brokers import Mosquitto, eventually, free_port, needs_mosquitto
+from networks import Door, Network, needs_network_namespaces
 from wire import retained
 
 from edge.config import MqttSettings
+from edge.demo_broker import DemoBroker
 from edge.errors import BrokerError, BrokerRefusedError
 from edge.link import check_broker
 from edge.messages import Info
@@ -35,8 +38,8 @@ DEVICE = Path(__file__).parent / "simulated_device.py"
 class Watcher:
     """Notes what arrives at a broker, with the time of arrival; it reconnects when the broker is restarted."""
 
-    def __init__(self, url: str) -> None:
-        settings = MqttSettings(broker=url, keepalive=2)
+    def __init__(self, url: str, **values: object) -> None:
+        settings = msgspec.convert({"broker": url, "keepalive": 2, **values}, MqttSettings)
         self.subscriber = Subscriber(settings, ["edge-pose/kitchen/+"], limit=100_000)
         self.arrived: list[tuple[float, Received]] = []
         self._stop = threading.Event()
@@ -167,18 +170,13 @@ def fault_in_network(
 
 @needs_mosquitto
 @needs_network_namespaces
-def test_a_short_partition_costs_a_moment(tmp_path: Path) -> None:
-    check(*fault_in_network(tmp_path, 3, Network.unplug, Network.plug))
-
-
-@needs_mosquitto
-@needs_network_namespaces
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [10, 60])
+@pytest.mark.parametrize("seconds", [3, 10, 60])
 def test_a_partition_costs_its_own_length(tmp_path: Path, seconds: float) -> None:
     result, watcher, healed_s = fault_in_network(tmp_path, seconds, Network.unplug, Network.plug)
     check(result, watcher, healed_s)
-    assert any(phase == "offline" for _, phase, _ in result["states"])
+    # A moment is bridged by TCP itself; longer, and the connection is given up.
+    assert any(phase == "offline" for _, phase, _ in result["states"]) == (seconds > 5)
 
 
 @needs_mosquitto
@@ -190,6 +188,136 @@ def test_a_half_open_connection_is_noticed_and_replaced(tmp_path: Path) -> None:
     assert result["reconnects"] >= 1
     noticed_s = next(at for at, phase, _ in result["states"] if phase == "offline")
     assert noticed_s - (healed_s - 12) < 10  # twice the keepalive
+
+
+Fault = Callable[[Path], "AbstractContextManager[Trouble]"]
+
+
+@dataclass
+class Trouble:
+    """A broker that does not let a device in: where each reaches it, with what settings, and how it is mended."""
+
+    device_url: str
+    mend: Callable[[], None]
+    watcher_url: str
+    device: dict[str, object] = field(default_factory=dict)
+    watcher: dict[str, object] = field(default_factory=dict)
+
+
+@contextmanager
+def wrong_password(tmp_path: Path) -> Iterator[Trouble]:
+    passwords, secret = tmp_path / "passwords", tmp_path / "secret"
+    make_password(passwords, "kitchen", "another")
+    make_password(passwords, "watcher", "right")
+    secret.write_text("right\n")
+    with Mosquitto(tmp_path / "broker", f"password_file {passwords}", "allow_anonymous false") as broker:
+
+        def mend() -> None:
+            make_password(passwords, "kitchen", "right")
+            broker.reload()
+
+        yield Trouble(broker.url, mend, broker.url, login("kitchen", secret), login("watcher", secret))
+
+
+@contextmanager
+def denied_by_access_list(tmp_path: Path) -> Iterator[Trouble]:
+    passwords, secret, acl = tmp_path / "passwords", tmp_path / "secret", tmp_path / "acl"
+    make_password(passwords, "kitchen", "right")
+    make_password(passwords, "watcher", "right")
+    secret.write_text("right\n")
+    acl.write_text("user watcher\ntopic readwrite #\n")
+    options = (f"password_file {passwords}", "allow_anonymous false", f"acl_file {acl}")
+    with Mosquitto(tmp_path / "broker", *options) as broker:
+
+        def mend() -> None:
+            acl.write_text("user watcher\ntopic readwrite #\nuser kitchen\ntopic readwrite #\n")
+            broker.reload()
+
+        yield Trouble(broker.url, mend, broker.url, login("kitchen", secret), login("watcher", secret))
+
+
+@contextmanager
+def unknown_authority(tmp_path: Path) -> Iterator[Trouble]:
+    house, stranger = authority(tmp_path, "house"), authority(tmp_path, "stranger")
+    good, bad = certificate(tmp_path, "good", house), certificate(tmp_path, "bad", stranger)
+    used = tmp_path / "used.pem", tmp_path / "used.key"
+    copy_all(bad, used)
+    tls = f"certfile {used[0]}\nkeyfile {used[1]}"
+    inside = free_port()
+    with Mosquitto(tmp_path / "broker", f"listener {inside} 127.0.0.1", listener=tls) as broker:
+
+        def mend() -> None:
+            copy_all(good, used)
+            broker.reload()
+
+        device_url = broker.url.replace("mqtt://", "mqtts://")
+        yield Trouble(device_url, mend, f"mqtt://127.0.0.1:{inside}", {"ca_file": str(house[0])})
+
+
+@contextmanager
+def hangs_up(tmp_path: Path) -> Iterator[Trouble]:
+    with Mosquitto(tmp_path / "broker") as broker, Door(broker.port) as door:
+        door.mode = "slam"
+        yield Trouble(f"mqtt://127.0.0.1:{door.port}", lambda: setattr(door, "mode", "open"), broker.url)
+
+
+def make_password(file: Path, user: str, password: str) -> None:
+    create = [] if file.exists() else ["-c"]
+    subprocess.run(["mosquitto_passwd", "-b", *create, str(file), user, password], check=True, capture_output=True)
+
+
+def login(user: str, secret: Path) -> dict[str, object]:
+    return {"username": user, "password_file": str(secret)}
+
+
+def copy_all(sources: tuple[Path, ...], targets: tuple[Path, ...]) -> None:
+    for source, target in zip(sources, targets, strict=True):
+        target.write_bytes(source.read_bytes())
+
+
+@needs_mosquitto
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [wrong_password, denied_by_access_list, unknown_authority, hangs_up])
+def test_a_refusal_that_is_mended_loses_no_change(tmp_path: Path, fault: Fault) -> None:
+    with fault(tmp_path) as trouble, Watcher(trouble.watcher_url, **trouble.watcher) as watcher:
+        assert watcher.subscriber.subscribed.wait(10)
+        with device(trouble.device_url, 12, **trouble.device) as report:
+            time.sleep(7)
+            assert not watcher.arrived
+            trouble.mend()
+            healed_s = time.time()
+            result = report()
+            time.sleep(0.5)
+    check(result, watcher, healed_s)
+    assert any(detail for _, _, detail in result["states"])
+
+
+@needs_mosquitto
+def test_a_connection_that_leads_nowhere_is_replaced(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path / "broker") as broker, Door(broker.port) as door, Watcher(broker.url) as watcher:
+        assert watcher.subscriber.subscribed.wait(10)
+        with device(f"mqtt://127.0.0.1:{door.port}", 8, keepalive=1) as report:
+            assert eventually(lambda: len(watcher.arrived) > 15)
+            door.mode = "swallow"
+            time.sleep(3)
+            door.mode = "open"
+            healed_s = time.time()
+            result = report()
+            time.sleep(0.5)
+    check(result, watcher, healed_s)
+    assert result["reconnects"] >= 1
+
+
+def test_a_broker_without_mqtt_5_gets_every_change_in_order() -> None:
+    with DemoBroker() as broker, Watcher(broker.url) as watcher:
+        assert watcher.subscriber.subscribed.wait(10)
+        with device(broker.url, 4.5) as report:
+            result = report()
+        assert eventually(lambda: watcher.arrived and watcher.arrived[-1][1].payload == b"offline")
+    seen = [message.payload == b"ON" for _, message in watcher.arrived if message.topic.endswith("/presence")]
+    assert seen == [present for _, present in result["changes"]]
+    assert sum(message.topic.endswith("/pose") for _, message in watcher.arrived) >= 15
+    assert statistics.median(result["fps"]) >= 27
 
 
 @contextmanager
