@@ -185,14 +185,16 @@ class LiveSource(Source):
         try:
             self._open()
             while not self._stop.is_set():
+                lost = ""
                 try:
                     picture = self._grabber.grab()
                 except SourceError as error:
                     if self._count == 0:
                         raise  # a camera that has never given a picture is not lost but wrong
-                    self._reopen(error)
+                    lost = str(error)  # not the error, whose traceback would keep the camera's objects alive
+                if lost:
+                    self._reopen(lost)
                     continue
-                self._returned_s = time.monotonic()
                 if picture is None:
                     break
                 self._stop.wait(max(0.0, picture.captured_s - time.monotonic()))
@@ -208,9 +210,9 @@ class LiveSource(Source):
     def _open(self) -> None:
         self.details = self._grabber.open()
 
-    def _reopen(self, error: SourceError) -> None:
+    def _reopen(self, reason: str) -> None:
         """Try until the camera is open again or the source is closed."""
-        _log.info("%s: opening again after: %s", self.name, error)
+        _log.info("lost, opening again: %s", reason)
         while not self._stop.is_set():
             self._returned_s = time.monotonic()
             self._grabber.close()
@@ -221,8 +223,8 @@ class LiveSource(Source):
                 return
             try:
                 self._open()
-            except EdgePoseError as reason:
-                _log.debug("%s: still not open: %s", self.name, reason)
+            except EdgePoseError as error:
+                _log.debug("still not open: %s", str(error))
             else:
                 return
 

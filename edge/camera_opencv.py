@@ -127,7 +127,8 @@ class _Capture:
         # a connection that FFmpeg has given up.
         silent = now_s - asked_s >= self._settings.stall_timeout
         if silent or not arrived:
-            raise SourceError(f"{self.name}: {'silent' if silent else 'gives no more pictures'}")
+            what = f"no picture for {now_s - asked_s:.1f} s" if silent else "gives no more pictures"
+            raise SourceError(f"{self.name}: {what}")
         captured_s = self._captured_s(self._capture, now_s)
         return Picture(np.asarray(image, dtype=np.uint8), captured_s, captured_s)
 

@@ -125,7 +125,7 @@ class PiCamera:
         try:
             request = self._job.get_result(timeout=self._settings.stall_timeout)
         except TimeoutError:
-            raise SourceError(f"{self.name}: silent") from None
+            raise SourceError(f"{self.name}: no picture for {self._settings.stall_timeout:g} s") from None
         self._job = None
         with self._releasing:
             self._held.append(request)
