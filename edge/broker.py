@@ -53,6 +53,18 @@ def parse(url: str) -> Address:
     return Address(parts.hostname, port or DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts")
 
 
+def check(settings: MqttSettings) -> Address:
+    """Look at everything that can be looked at without a network; returns where the broker is.
+
+    Raises:
+        ConfigError: the broker's URL, the password file or a certificate.
+    """
+    address = parse(settings.broker)
+    password(settings)
+    tls_context(settings, address)
+    return address
+
+
 def _without_secret(url: str) -> str:
     """The URL without what stands before an @, which may be a password and must not reach a log."""
     scheme, separator, rest = url.rpartition("://")

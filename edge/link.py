@@ -6,6 +6,7 @@ The owner of a link is called in that thread only. Nothing here blocks whoever p
 import logging
 import os
 import random
+import socket
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -102,9 +103,7 @@ class Link:
         Raises:
             ConfigError: the broker's URL, the password file or a certificate.
         """
-        self._address = broker.parse(settings.broker)
-        broker.password(settings)
-        broker.tls_context(settings, self._address)
+        self._address = broker.check(settings)
         self._settings = settings
         self._client_id = client_id
         self._owner = owner
@@ -116,9 +115,9 @@ class Link:
         self._up_at_s: float | None = None
         self._lost_at_s: float | None = None
         self._stop = threading.Event()
-        self._wake_out, self._wake_in = os.pipe()
-        os.set_blocking(self._wake_in, False)
-        os.set_blocking(self._wake_out, False)
+        self._wake_out, self._wake_in = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{client_id}", daemon=True)
         self.state = LinkState("connecting")
 
@@ -129,9 +128,9 @@ class Link:
     def wake(self) -> None:
         """Have `Owner.work` called soon. Never blocks."""
         try:
-            os.write(self._wake_in, b".")
+            self._wake_in.send(b".")
         except BlockingIOError:
-            return  # the pipe is full of wakes that nobody has read yet: one is enough
+            return  # the pair is full of wakes that nobody has read yet: one is enough
 
     def close(self) -> None:
         """Say goodbye and stop. Takes at most 1 s; a thread that hangs in a connect is left to die with the process."""
@@ -187,18 +186,21 @@ class Link:
         return connection
 
     def _serve(self, connection: Connection) -> None:
+        if self._stop.is_set():  # closed while this was still connecting: too late to say anything
+            connection.abort()
+            return
         self._came_up(connection)
         self._owner.connected(connection)
         while not self._stop.is_set():
             self._owner.work(connection)
-            connection.pump(1.0, self._wake_out)
+            connection.pump(1.0, self._wake_out.fileno())
             self._drain()
         self._owner.closing(connection)
         connection.close(CLOSE_TIMEOUT_S / 2)
 
     def _drain(self) -> None:
         try:
-            os.read(self._wake_out, 4096)
+            self._wake_out.recv(4096)
         except BlockingIOError:
             return  # nobody had called
 

@@ -27,6 +27,8 @@ CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 3.0
 # Messages of QoS 1 on their way at once; the rest waits with the publisher, which is where it is bounded.
 MAX_INFLIGHT = 16
+# Bytes: nothing that is read here comes near it, so a broker need not send us what is longer (MQTT 5).
+MAX_PACKET = 256 * 1024
 WRONG_PROTOCOL = "Unsupported protocol version"
 RETAINED_NOT_WANTED = 2  # MQTT 5, retain handling: do not send retained messages at subscription
 
@@ -146,7 +148,7 @@ class Connection:
         try:
             if self.protocol == "5":
                 # The session ends with the connection, so that nobody's command waits hours for this device.
-                properties = self._properties("CONNECT", SessionExpiryInterval=0)
+                properties = self._properties("CONNECT", SessionExpiryInterval=0, MaximumPacketSize=MAX_PACKET)
                 self._connect(clean_start=True, properties=properties)
             else:
                 self._connect()

@@ -370,6 +370,18 @@ def test_what_is_no_broker_is_survived_and_said(answer: bytes, expected: str, ca
         assert time.monotonic() - started < 1.3
 
 
+def test_closing_does_not_wait_for_a_broker_that_never_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        publisher = Publisher(MqttSettings(broker=f"mqtt://127.0.0.1:{silent.getsockname()[1]}"), INFO)
+        publisher.start()
+        time.sleep(0.3)
+        assert publisher.state.phase == "connecting"
+        started = time.monotonic()
+        publisher.close()
+        assert time.monotonic() - started < 1.3
+        assert publisher.state.phase == "closed"
+
+
 @needs_mosquitto
 def test_an_access_list_that_denies_is_said_once_for_each_topic(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
