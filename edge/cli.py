@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_predict(commands)
     _add_benchmark(commands)
+    _add_evaluate(commands)
     _add_config(commands)
     _add_models(commands)
     return parser
@@ -160,6 +161,24 @@ def _add_benchmark(commands: Any) -> None:  # noqa: ANN401 -- as above
     )
 
 
+def _add_evaluate(commands: Any) -> None:  # noqa: ANN401 -- as above
+    parser = _add(
+        commands,
+        "evaluate",
+        _evaluate,
+        "measure the models against annotated people",
+        "It prints the share of people found and PCK@0.1 and PCK@0.2 (share of joints within so many torsos).",
+    )
+    _add_settings(parser)
+    parser.add_argument("annotations", metavar="ANNOTATIONS.json", type=Path, help="COCO person keypoints")
+    parser.add_argument("images", metavar="IMAGES_DIR", type=Path, help="the folder with the annotated pictures")
+    _add_model_settings(parser)
+    parser.add_argument(
+        "--against", metavar="MODEL:P", help="compare with this model and precision on the same people, as full:float16"
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the result to this file too")
+
+
 def _add_config(commands: Any) -> None:  # noqa: ANN401 -- as above
     parser = _add(
         commands,
@@ -249,6 +268,18 @@ def _benchmark(options: argparse.Namespace) -> int:
         quick=options.quick,
     )
     return benchmark(_load(options), wanted)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from edge.evaluate import evaluate
+
+    settings = [_load(options)]
+    if options.against:
+        options.model, _, precision = options.against.partition(":")
+        options.precision = precision or None
+        settings.append(_load(options))
+    evaluate(options.annotations, options.images, settings, options.json)
+    return 0
 
 
 def _config(options: argparse.Namespace) -> int:

@@ -1,11 +1,9 @@
 """Poses of pictures, or of each frame of a video, without a broker: the command `predict`."""
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import msgspec
@@ -17,6 +15,7 @@ from edge.draw import draw_poses, upright_bgr
 from edge.errors import EdgePoseError, UsageError
 from edge.estimator import PoseEstimator
 from edge.messages import PoseEntry, pose_entry
+from edge.output import check_file, write_file
 from edge.pose import Frame, Pose
 
 
@@ -88,9 +87,7 @@ def _poses_of(path: str, settings: Settings, estimator: PoseEstimator) -> Iterat
 
 def _check_outputs(outputs: Outputs) -> None:
     if outputs.json_file and outputs.json_file != "-":
-        parent = Path(outputs.json_file).absolute().parent
-        if Path(outputs.json_file).is_dir() or not os.access(parent, os.W_OK):
-            raise UsageError(f"--json {outputs.json_file}: expected a file in an existing folder that can be written")
+        check_file(Path(outputs.json_file), "--json")
     if outputs.draw_directory:
         try:
             outputs.draw_directory.mkdir(parents=True, exist_ok=True)
@@ -129,10 +126,8 @@ def _people(number: int) -> str:
 
 
 def _write_json(target: str, results: dict[str, list[FrameResult]]) -> None:
-    document: Any = msgspec.json.encode(results)
+    document = msgspec.json.encode(results)
     if target == "-":
         sys.stdout.write(document.decode() + "\n")
         return
-    partial = Path(f"{target}.part")  # so that a reader never sees half a file
-    partial.write_bytes(document + b"\n")
-    partial.replace(target)
+    write_file(Path(target), document + b"\n")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.errors import SourceError
+from edge.output import write_file
 
 # Sports2D's demonstration clip: the wheel that holds it, its place in there, and the sum of the clip itself.
 PACKAGE: Final = "sports2d"
@@ -46,9 +47,7 @@ def clip_path(say: Callable[[str], None] = lambda _: None) -> Path:
             f"{SHA256[:16]}...; try again, or give a file of your own with --source"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.part")
-    partial.write_bytes(clip)
-    partial.replace(path)
+    write_file(path, clip)
     return path
 
 

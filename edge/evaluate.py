@@ -1,0 +1,204 @@
+"""The command `evaluate`: how well the models find annotated people and their joints.
+
+PCK@t is the share of labelled joints that lie within t torsos of the annotation (Yang and Ramanan 2013; the torso is
+the distance between the midpoints of shoulders and hips, as in the BlazePose paper). A person who is not found has no
+joint right. Each person is cut out of the picture with a margin, since the detector is made for one person a picture.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.camera import open_source
+from edge.coco import JOINT_GROUPS, AnnotatedPerson, load_people
+from edge.config import Settings
+from edge.estimator import PoseEstimator
+from edge.output import check_file, write_file
+from edge.pose import COCO_KEYPOINTS, Frame
+
+SCHEMA: Final = 1
+THRESHOLDS: Final = (0.1, 0.2)
+# The cut-out reaches this share of the box's larger side beyond the box, as far as the picture goes.
+MARGIN: Final = 0.25
+BOOTSTRAP_ROUNDS: Final = 10_000
+
+
+class Accuracy(msgspec.Struct, frozen=True):
+    """How one model did.
+
+    Attributes:
+        model: landmark model and precision, as in `lite int8`.
+        people: annotated people who were scored.
+        found: share of them who were found.
+        pck: PCK by threshold, over all labelled joints.
+        groups: the same for each group of joints.
+    """
+
+    model: str
+    people: int
+    found: float
+    pck: dict[str, float]
+    groups: dict[str, dict[str, float]]
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """PCK of the first model minus the second one's, on the same people, with a 95 % interval over people."""
+
+    threshold: float
+    mean: float
+    low: float
+    high: float
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """What `evaluate --json` writes."""
+
+    schema: int = SCHEMA
+    annotations: str
+    not_scored: int
+    results: list[Accuracy]
+    differences: list[Difference] = []
+
+
+class Score(msgspec.Struct, frozen=True):
+    """One model on every person: distance of each joint in torsos, NaN where not found; shape (people, 17)."""
+
+    model: str
+    distances: NDArray[np.float64]
+
+
+def evaluate(annotations: Path, images: Path, settings: Sequence[Settings], json_file: Path | None) -> Evaluation:
+    """Score one model, or two on the same people, print the table and write the result.
+
+    Args:
+        annotations: COCO person keypoints.
+        images: the folder with the pictures.
+        settings: of the one or two models.
+        json_file: where to write; None is nowhere.
+
+    Raises:
+        UsageError: annotations or pictures that cannot be used, an output that cannot be written.
+        EdgePoseError: a picture or a model that cannot be read.
+    """
+    if json_file:
+        check_file(json_file, "--json")
+    people, others = load_people(annotations, images)
+    scores = [score(people, chosen) for chosen in settings]
+    evaluation = Evaluation(
+        annotations=annotations.name,
+        not_scored=others,
+        results=[summarise(scored, people) for scored in scores],
+        differences=compare(scores[0], scores[1], people) if len(scores) == 2 else [],
+    )
+    print(table(evaluation))
+    if json_file:
+        write_file(json_file, msgspec.json.format(msgspec.json.encode(evaluation), indent=1) + b"\n")
+    return evaluation
+
+
+def score(people: Sequence[AnnotatedPerson], settings: Settings) -> Score:
+    """Run one model over all people.
+
+    Raises:
+        EdgePoseError: a picture or a model that cannot be read.
+    """
+    alone = msgspec.structs.replace(settings.tracker, max_people=1, idle_fps=0.0)
+    estimator = PoseEstimator(msgspec.structs.replace(settings, tracker=alone))
+    entry = estimator.landmark_model.entry
+    name = f"{entry.variant} {entry.precision}"
+    rows = []
+    for number, (person, frame, offset_px) in enumerate(_cut_out(people, settings), start=1):
+        estimator.forget()
+        poses = estimator.process(frame).poses
+        rows.append(_distances(person, poses[0].keypoints_px[:, :2] + offset_px) if poses else np.full(17, np.nan))
+        _progress(f"{name}: {number} of {len(people)} people")
+    _progress("")
+    return Score(name, np.array(rows))
+
+
+def _cut_out(
+    people: Sequence[AnnotatedPerson], settings: Settings
+) -> Iterator[tuple[AnnotatedPerson, Frame, NDArray[np.float32]]]:
+    """Each person with their part of the picture and where it begins, px."""
+    whole: Frame | None = None
+    path = None
+    for person in people:
+        if whole is None or person.image != path:
+            path = person.image
+            picture = msgspec.structs.replace(settings.camera, source=str(path), rotate=0, mirror=False)
+            with open_source(picture) as source:
+                whole = next(source)
+        x, y, width, height = person.box_px
+        margin = MARGIN * max(width, height)
+        left, top = (max(0, int(value - margin)) for value in (x, y))
+        right, bottom = int(x + width + margin) + 1, int(y + height + margin) + 1
+        part = np.ascontiguousarray(whole.image[top:bottom, left:right])
+        yield person, Frame(part, 0.0, 0.0, 0.0, color=whole.color), np.array([left, top], np.float32)
+
+
+def _distances(person: AnnotatedPerson, keypoints_px: NDArray[np.float32]) -> NDArray[np.float64]:
+    found = keypoints_px[[*COCO_KEYPOINTS]].astype(np.float64)
+    distances: NDArray[np.float64] = np.linalg.norm(found - person.joints_px, axis=1) / person.torso_px
+    return distances
+
+
+def summarise(scored: Score, people: Sequence[AnnotatedPerson]) -> Accuracy:
+    """PCK over all joints and by group."""
+    labelled = np.array([person.labelled for person in people])
+    found = ~np.isnan(scored.distances[:, 0])
+
+    def pck(joints: Sequence[int]) -> dict[str, float]:
+        near = scored.distances[:, joints], labelled[:, joints]
+        total = int(near[1].sum())
+        return {
+            str(threshold): round(float(((near[0] <= threshold) & near[1]).sum() / total), 4) if total else 0.0
+            for threshold in THRESHOLDS
+        }
+
+    groups = {group: pck(joints) for group, joints in JOINT_GROUPS.items()}
+    return Accuracy(scored.model, len(people), round(float(found.mean()), 4), pck(range(17)), groups)
+
+
+def compare(first: Score, second: Score, people: Sequence[AnnotatedPerson]) -> list[Difference]:
+    """Paired differences, their interval by resampling people (the bootstrap's percentiles, with a fixed seed)."""
+    labelled = np.array([person.labelled for person in people])
+    joints = labelled.sum(axis=1)
+    draws = np.random.default_rng(0).integers(0, len(people), (BOOTSTRAP_ROUNDS, len(people)))
+    differences = []
+    for threshold in THRESHOLDS:
+        right = [((scored.distances <= threshold) & labelled).sum(axis=1) for scored in (first, second)]
+        gain = right[0] - right[1]
+        resampled = gain[draws].sum(axis=1) / joints[draws].sum(axis=1)
+        low, high = np.percentile(resampled, (2.5, 97.5)).round(4).tolist()
+        differences.append(Difference(threshold, round(float(gain.sum() / joints.sum()), 4), low, high))
+    return differences
+
+
+def table(evaluation: Evaluation) -> str:
+    """The result as a table for the terminal."""
+    columns = ["found", *(f"PCK@{threshold}" for threshold in THRESHOLDS), *JOINT_GROUPS]
+    lines = [
+        f"{evaluation.results[0].people} people scored, {evaluation.not_scored} others without a whole torso labelled",
+        f"{'':<14} " + " ".join(f"{column:>9}" for column in columns) + "   (groups: PCK@0.2)",
+    ]
+    for result in evaluation.results:
+        values = [result.found, *result.pck.values(), *(group["0.2"] for group in result.groups.values())]
+        lines.append(f"{result.model:<14} " + " ".join(f"{value:>9.3f}" for value in values))
+    if evaluation.differences:
+        first, second = (result.model for result in evaluation.results)
+        lines.append(f"\n{first} minus {second}, the same people, 95 % interval:")
+        for difference in evaluation.differences:
+            span = f"{difference.low:+.3f} to {difference.high:+.3f}"
+            lines.append(f"  PCK@{difference.threshold}  {difference.mean:+.3f}  ({span})")
+    return "\n".join(lines)
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()

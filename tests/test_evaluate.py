@@ -1,0 +1,124 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import read_clip, settings
+
+from edge import cli
+from edge.coco import AnnotatedPerson, load_people
+from edge.errors import UsageError
+from edge.evaluate import Score, compare, evaluate, summarise
+
+COCO_MINI = Path(__file__).parents[2] / "shared" / "coco-mini"
+
+
+def person(labelled=17):
+    marked = np.arange(17) < labelled
+    return AnnotatedPerson(Path("x.png"), (0, 0, 10, 10), np.zeros((17, 2)), marked, 1.0)
+
+
+def scored(*distances, name="m"):
+    return Score(name, np.array([np.full(17, value) for value in distances]))
+
+
+def test_pck_by_hand():
+    people = [person(), person(), person(labelled=5), person()]
+    result = summarise(scored(0.05, 0.15, 0.05, np.nan), people)
+    assert result.found == 0.75
+    assert result.pck["0.1"] == pytest.approx((17 + 5) / 56, abs=1e-4)
+    assert result.pck["0.2"] == pytest.approx((17 + 17 + 5) / 56, abs=1e-4)
+    assert result.groups["head"]["0.1"] == pytest.approx(10 / 20)
+    assert result.groups["ankles"]["0.2"] == pytest.approx(4 / 6, abs=1e-4)
+
+
+def test_paired_difference_by_hand():
+    people = [person()] * 50
+    better = scored(*[0.05] * 50)
+    worse = scored(*[0.05] * 25, *[0.5] * 25)
+    near, far = compare(better, worse, people)
+    assert near.mean == far.mean == 0.5
+    assert 0.3 < near.low < 0.5 < near.high < 0.7  # 50 people: about +- 2 sqrt(.25 / 50)
+    assert compare(better, better, people)[0].low == compare(better, better, people)[0].high == 0
+
+
+@pytest.fixture(scope="module")
+def annotated(clip, tmp_path_factory):
+    """A picture from the clip with joints marked roughly, as one reads them off the screen: the woman of frame 99."""
+    folder = tmp_path_factory.mktemp("annotated")
+    image = next(image for number, image in enumerate(read_clip(clip)) if number == 99)
+    cv2.imwrite(str(folder / "walker.png"), image)
+    joints = {5: (1024, 592), 6: (1030, 592), 11: (1014, 698), 12: (1013, 698), 9: (918, 673), 15: (1089, 859)}
+    keypoints = [value for joint in range(17) for value in (*joints.get(joint, (0, 0)), 2 if joint in joints else 0)]
+    document = {
+        "images": [{"id": 1, "file_name": "walker.png"}],
+        "annotations": [
+            {"image_id": 1, "bbox": [910, 520, 210, 410], "keypoints": keypoints},
+            {"image_id": 1, "bbox": [0, 0, 5, 5], "keypoints": [0] * 51},
+            {"image_id": 1, "bbox": [0, 0, 5, 5], "keypoints": keypoints, "iscrowd": 1},
+        ],
+    }
+    (folder / "people.json").write_text(json.dumps(document))
+    return folder
+
+
+def test_a_person_is_cut_out_found_and_scored(annotated, tmp_path, capsys):
+    chosen = settings(model__model="full", model__precision="float16")
+    out = tmp_path / "result.json"
+    result = evaluate(annotated / "people.json", annotated, [chosen], out)
+    assert result.not_scored == 2
+    assert result.results[0].found == 1
+    assert result.results[0].pck["0.2"] >= 4 / 6
+    assert "full float16" in capsys.readouterr().out
+    assert json.loads(out.read_text())["results"][0]["people"] == 1
+
+
+def test_two_models_are_compared_on_the_same_people(annotated, capsys):
+    arguments = ["evaluate", str(annotated / "people.json"), str(annotated), "--precision", "float16"]
+    assert cli.main([*arguments, "--model", "lite", "--against", "full:float16"]) == 0
+    assert "lite float16 minus full float16" in capsys.readouterr().out
+
+
+WRONG = {
+    "missing": (None, "no such file"),
+    "text": ("hello", "not COCO person keypoints"),
+    "other": ('{"images": 3}', "not COCO person keypoints"),
+    "nobody": ('{"images": [], "annotations": []}', "nothing to score"),
+    "short": (
+        (
+            '{"images": [{"id": 1, "file_name": "a"}], "annotations": '
+            '[{"image_id": 1, "bbox": [0, 0, 1, 1], "keypoints": [1, 2, 3]}]}'
+        ),
+        "expected 51",
+    ),
+    "unknown image": (
+        '{"images": [], "annotations": [{"image_id": 7, "bbox": [0, 0, 1, 1], "keypoints": [1]}]}',
+        "image 7, which the file does not list",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_annotations_are_named(tmp_path, name):
+    text, complaint = WRONG[name]
+    path = tmp_path / "people.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UsageError, match=complaint):
+        load_people(path, tmp_path)
+
+
+def test_missing_pictures_are_named(annotated, tmp_path):
+    with pytest.raises(UsageError, match=r"walker\.png: the annotated picture is not there"):
+        load_people(annotated / "people.json", tmp_path)
+    with pytest.raises(UsageError, match="no such folder"):
+        load_people(annotated / "people.json", tmp_path / "none")
+
+
+@pytest.mark.skipif(not COCO_MINI.is_dir(), reason="the annotated development set is not beside the project")
+def test_the_development_set_is_scored():
+    result = evaluate(COCO_MINI / "person_keypoints.json", COCO_MINI / "images", [settings()], None).results[0]
+    assert result.people == 41
+    assert result.found > 0.5
+    assert 0 < result.pck["0.1"] < result.pck["0.2"] < 1
