@@ -49,7 +49,7 @@ def annotated(clip, tmp_path_factory):
     folder = tmp_path_factory.mktemp("annotated")
     image = next(image for number, image in enumerate(read_clip(clip)) if number == 99)
     cv2.imwrite(str(folder / "walker.png"), image)
-    joints = {5: (1024, 592), 6: (1030, 592), 11: (1014, 698), 12: (1013, 698), 9: (918, 673), 15: (1089, 859)}
+    joints = {5: (1056, 600), 6: (1060, 602), 11: (1043, 728), 12: (1042, 728), 9: (940, 699), 15: (1128, 908)}
     keypoints = [value for joint in range(17) for value in (*joints.get(joint, (0, 0)), 2 if joint in joints else 0)]
     document = {
         "images": [{"id": 1, "file_name": "walker.png"}],
