@@ -86,6 +86,8 @@ class LandmarkModel:
         self._model = model
         self._world = world
         self._crop = np.zeros((model.input_size_px, model.input_size_px, 3), dtype=np.uint8)
+        # The float models have all five values in one output; integer ones need a scale for each unit.
+        self._joined = model.has_output("landmarks")
         self._read_confidences = model.reader("heatmap", sigmoid)
 
     def load(self, frame: Frame, region: Roi) -> None:
@@ -99,7 +101,7 @@ class LandmarkModel:
         Whether there is a person at all: `presence`.
         """
         self._model.invoke()
-        raw = self._model.output("landmarks").reshape(MODEL_LANDMARKS, 5)[:USED_LANDMARKS]
+        raw = self._read_landmarks()
         raw[:, :3] *= np.float32(1 / self._model.input_size_px)
         # Only the windows that refinement needs are read from the heatmap, a fortieth of it.
         points = roi.project(region, refine(raw[:, :2], self._read_confidences))
@@ -109,6 +111,16 @@ class LandmarkModel:
         keypoints[:, 3:] = sigmoid(keypoints[:, 3:])
         presence = float(self._model.output("presence").reshape(-1)[0])
         return Landmarks(presence, keypoints, points[NUM_KEYPOINTS:], self._read_world(region))
+
+    def _read_landmarks(self) -> NDArray[np.float32]:
+        """x, y, z in crop px, visibility and presence logit of each landmark, shape (35, 5)."""
+        if self._joined:
+            return self._model.output("landmarks").reshape(MODEL_LANDMARKS, 5)[:USED_LANDMARKS]
+        raw = np.empty((USED_LANDMARKS, 5), dtype=np.float32)
+        raw[:, :2] = self._model.output("landmarks_xy").reshape(MODEL_LANDMARKS, 2)[:USED_LANDMARKS]
+        for column, name in ((2, "landmarks_z"), (3, "visibility"), (4, "landmark_presence")):
+            raw[:, column] = self._model.output(name).reshape(-1)[:USED_LANDMARKS]
+        return raw
 
     def _read_world(self, region: Roi) -> NDArray[np.float32] | None:
         if not self._world:
