@@ -1,6 +1,7 @@
 """Publish poses and what belongs to them over MQTT. Nothing here makes the caller wait for the network."""
 
 import logging
+import re
 import time
 from collections import deque
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ import msgspec
 
 from edge import homeassistant
 from edge.commands import Commands, Target
-from edge.config import MqttSettings
+from edge.config import TOPIC_LEVEL, MqttSettings
 from edge.link import LONGEST_REFUSED_WAIT_S, Backoff, Link, LinkState, longest_refused_wait_s
 from edge.messages import Health, Info, encode
 from edge.mqtt import MAX_INFLIGHT, Connection, Message, Received
@@ -101,8 +102,9 @@ class Publisher:
     def state(self) -> LinkState:
         """How the connection is; for one that stands, `detail` names what the broker does not allow, if anything."""
         state = self._link.state
-        if state.phase == "connected" and self._denied:
-            denied = "; ".join(f"{topic}: {reason}" for topic, reason in self._denied.items())
+        denied_now = list(self._denied.items())  # in one go: the network's thread may change it meanwhile
+        if state.phase == "connected" and denied_now:
+            denied = "; ".join(f"{topic}: {reason}" for topic, reason in denied_now)
             return replace(state, detail=f"the broker does not allow {denied}")
         return state
 
@@ -229,9 +231,9 @@ class Publisher:
         prefix = self.topics.command("")
         if message.retained or self._commands is None or not message.topic.startswith(prefix):
             return
-        if not self._rate.allows():
-            return
         name = message.topic[len(prefix) :]
+        if not self._rate.allows() or not re.match(TOPIC_LEVEL, name):
+            return  # a name that is no level of a topic has none to be answered on
         result = self._commands.handle(name, message.payload)
         if result.ok and self._health is not None:  # readers learn of the new value from health
             values = {"enabled": self._commands.target.enabled, "max_fps": self._commands.target.max_fps}
