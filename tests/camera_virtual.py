@@ -74,7 +74,6 @@ def virtual_camera(number: int, faults: Faults) -> Any:
                     self._requests.clear()
                 for request in lost:
                     request.release()
-                return
             super().process_requests(display)
 
     allocator = LibcameraAllocator(None)

@@ -212,7 +212,10 @@ def test_sixty_frames_a_second_and_a_reader_of_five_for_a_minute(kind: str) -> N
     with NetworkCamera(kind.partition("-")[0], fps=60) as camera:
         camera.transport = kind.partition("-")[2]
         ages_s, memory = slow_reading(camera, 60)
-    assert max(ages_s[2:]) < 0.3  # 1.5 times the reader's 0.2 s
+    # 1.5 times the reader's 0.2 s. The ages are those of the pictures themselves, from before the server compressed
+    # them: a busy machine delays a few of them there, which is no queue here.
+    assert np.percentile(ages_s, 95) < 0.3
+    assert np.median(ages_s[-60:]) < 0.1
     quarter = len(memory) // 4
     assert np.median(memory[-quarter:]) - np.median(memory[quarter : 2 * quarter]) < 5
 

@@ -123,10 +123,10 @@ def test_a_silent_picamera2_camera_is_opened_anew_and_nothing_is_left(
             assert eventually(lambda: source.read(timeout_s=0.1) is None and source.stalled)
             time.sleep(0.5)
             faults.silent = False
-            assert source.read(timeout_s=10) is not None
+            for _ in range(30):  # enough for every buffer to have been seen
+                assert source.read(timeout_s=10) is not None
 
     with caplog.at_level(logging.INFO), open_source(settings) as source:
-        next(source)
         rounds(1)
         before = kept()
         rounds(4)
