@@ -1,0 +1,129 @@
+"""edge-pose beside MediaPipe: processor time per frame, memory, and time to the first pose. Development only.
+
+Usage, from the root of the repository, in the development environment (Python 3.11, x86-64 Linux, ffmpeg):
+
+    python -m tests.benchmarks.compare_mediapipe [--rounds 20] [--json FILE]
+
+The same frames for all, in one run, taking turns; processor seconds as the operating system counts them, of all threads
+of each process; decoding the clip is counted for nobody, publishing to a real MQTT broker is counted for edge-pose.
+MediaPipe gets virtual environments of its own below ~/.cache/edge-pose.
+"""
+
+import argparse
+import json
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from edge.benchmark_board import Machine
+from edge.benchmark_result import Board
+from edge.runtime import load_runtime
+from tests.benchmarks import contestants as c
+
+FRAMES = 15  # a block: what fits several processes' memory
+STARTS = 3
+MEMORY_FRAMES = 60
+CLIPS = ("sample", "walk")
+
+
+def compare(clip: str, variant: str, rounds: int) -> dict[str, Any]:
+    """Processor time per frame of everybody on one clip."""
+    with c.broker() as broker:
+        ours = [c.ours(variant, precision, broker) for precision in c.precisions(variant)]
+        everybody = [*ours, *c.mediapipes(variant)]
+        with c.running(everybody, c.clip_file(clip)):
+            found = c.cpu_rounds(everybody, rounds, FRAMES)
+    tasks = f"MediaPipe {c.TASKS_VERSION} {variant}"
+    return {
+        "cpu_ms_per_frame": {name: round(median(values), 2) for name, values in found.items()},
+        "to_mediapipe": {one.name: round(c.ratio(found[one.name], found[tasks]), 3) for one in ours},
+        "to_bare": {one.name: round(c.ratio(found[one.name], found[f"{one.name}, bare"]), 3) for one in ours},
+    }
+
+
+def starts(variant: str) -> dict[str, float]:
+    """Seconds from starting a process to its first pose, the median of a few, taking turns."""
+    clip = c.clip_file("sample")
+    with c.broker() as broker:
+        everybody = [*(c.ours(variant, p, broker) for p in c.precisions(variant)), *c.mediapipes(variant)]
+        found: dict[str, list[float]] = {one.name: [] for one in everybody}
+        for _ in range(STARTS):
+            for one in everybody:
+                found[one.name].append(one.start(clip).first_pose_s)
+                one.stop()
+    return {name: round(median(values), 3) for name, values in found.items()}
+
+
+def memory(variant: str) -> dict[str, dict[str, float]]:
+    """Largest resident memory in MB, of a process of its own that decodes a 720p video, or reads raw frames."""
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as folder, c.broker() as broker:
+        for kind, clip in files_720p(Path(folder)).items():
+            for one in (*(c.ours(variant, p, broker) for p in c.precisions(variant)), *c.mediapipes(variant)):
+                peak_mb = one.start(clip).ask("memory", MEMORY_FRAMES)["peak_rss_mb"]
+                one.stop()
+                found.setdefault(one.name, {})[kind] = round(peak_mb, 1)
+    return found
+
+
+def files_720p(folder: Path) -> dict[str, Path]:
+    """The sample clip in 1280x720, as H.264 and without compression."""
+    files = {"video_720p": folder / "sample.mp4", "raw_720p": folder / "sample-1280x720.bgr"}
+    options = {"video_720p": ("-c:v", "libx264"), "raw_720p": ("-f", "rawvideo", "-pix_fmt", "bgr24")}
+    for kind, path in files.items():
+        scale = ("-vf", "scale=1280:720", "-frames:v", str(MEMORY_FRAMES), *options[kind])
+        subprocess.run(("ffmpeg", "-v", "error", "-i", str(c.clip_file("sample")), *scale, str(path)), check=True)
+    return files
+
+
+def board() -> Board:
+    """The machine, as the benchmark describes it."""
+    runtime = load_runtime()
+    state = Machine().state()
+    return Machine().board(f"{runtime.name} {runtime.version}", state, state)
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print a comparison."""
+    for clip, variants in result["clips"].items():
+        for variant, found in variants.items():
+            print(f"\n{clip}, {variant}, CPU ms per frame:")
+            for name, value in found["cpu_ms_per_frame"].items():
+                print(f"  {name:<32} {value:7.2f}")
+            for name in found["to_bare"]:
+                print(f"  {name}: {found['to_bare'][name]:.2f} of the bare model, ", end="")
+                print(f"{found['to_mediapipe'][name]:.2f} of MediaPipe {c.TASKS_VERSION}")
+    for variant in result["first_pose_s"]:
+        print(f"\n{variant}: seconds to the first pose; largest memory in MB on a 720p video and on raw 720p frames")
+        for name, seconds in result["first_pose_s"][variant].items():
+            peaks = result["memory_mb"][variant][name]
+            print(f"  {name:<32} {seconds:6.2f} s {peaks['video_720p']:7.1f} {peaks['raw_720p']:7.1f}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare, print, and write the figures."""
+    parser = argparse.ArgumentParser(description="Compare edge-pose with MediaPipe.")
+    parser.add_argument("--rounds", type=int, default=20, help=f"blocks of {FRAMES} frames a contestant (default: 20)")
+    parser.add_argument("--variants", nargs="+", default=["lite", "full"], choices=["lite", "full"])
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    options = parser.parse_args(arguments)
+    about = board()
+    result = {
+        "machine": {"processor": about.processor, "machine": about.machine, "cores": about.cores},
+        "versions": {"python": about.python, "runtime": about.runtime, **about.packages},
+        "rounds": options.rounds,
+        "frames_per_round": FRAMES,
+        "clips": {clip: {v: compare(clip, v, options.rounds) for v in options.variants} for clip in CLIPS},
+        "first_pose_s": {variant: starts(variant) for variant in options.variants},
+        "memory_mb": {variant: memory(variant) for variant in options.variants},
+    }
+    show(result)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The whole loop of edge-pose, publishing to a real broker, as a contestant.
+
+Usage: python ours.py CLIP STARTED_S VARIANT PRECISION THREADS BROKER
+
+`edge.run.run_loop` runs as in `edge-pose run`, in a thread; only its source is replaced by one that takes frames from
+memory, so that decoding the clip is counted for nobody.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import worker
+
+from edge import run
+from edge.camera_source import Source
+from edge.config import Settings, load
+from edge.estimator import Estimate, PoseEstimator
+from edge.pipeline import Controls
+from edge.pose import Frame
+
+# The network's thread may have work left when the loop has none.
+LAST_MESSAGE_S = 0.03
+TIMEOUT_S = 60.0
+
+
+class HandedOver(Source):
+    """Frames from `hand_over`, which returns when the loop asks for one more than there are."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self._frames: list[Frame] = []
+        self._changed = threading.Condition()
+        self._waiting = False
+        self._number = 0
+
+    @property
+    def ended(self) -> bool:
+        return False
+
+    def hand_over(self, images: Sequence[worker.Image], times_s: Sequence[float]) -> None:
+        numbered = enumerate(zip(images, times_s, strict=True), self._number)
+        with self._changed:
+            now_s, epoch_s = time.monotonic(), time.time()
+            self._frames = [Frame(image, time_s, epoch_s, now_s, number) for number, (image, time_s) in numbered]
+            self._number += len(images)
+            self._waiting = False
+            self._changed.notify_all()
+            if not self._changed.wait_for(lambda: self._waiting, TIMEOUT_S):
+                sys.exit("the loop has stopped")
+
+    def read(self, timeout_s: float | None = None) -> Frame | None:
+        with self._changed:
+            if not self._frames:
+                self._waiting = True
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: bool(self._frames), timeout_s)
+            return self._frames.pop(0) if self._frames else None
+
+    def close(self) -> None:
+        pass
+
+
+class Loop:
+    """See `worker.Engine`."""
+
+    rgb = False
+
+    def __init__(self, settings: Settings) -> None:
+        self._source = HandedOver()
+        self._found = 0
+        self._estimators: list[PoseEstimator] = []
+        started = threading.Event()
+        run.opened = self._opened  # the one seam: where the loop opens its camera
+        run.PoseEstimator = self._estimator
+        keywords = {"observers": [self._see], "started": lambda _: started.set()}
+        thread = threading.Thread(target=run.run_loop, args=(settings, Controls()), kwargs=keywords, daemon=True)
+        thread.start()
+        if not started.wait(TIMEOUT_S):
+            sys.exit("the loop does not start")
+
+    @contextmanager
+    def _opened(self, *_: object) -> Iterator[Source]:
+        yield self._source
+
+    def _estimator(self, *arguments: object) -> PoseEstimator:
+        self._estimators.append(PoseEstimator(*arguments))  # type: ignore[arg-type]
+        return self._estimators[-1]
+
+    def _see(self, _frame: Frame, estimate: Estimate) -> None:
+        self._found += bool(estimate.poses)
+
+    def process(self, images: Sequence[worker.Image], times_s: Sequence[float]) -> int:
+        before = self._found
+        self._source.hand_over(images, times_s)
+        if len(images) > 1:
+            time.sleep(LAST_MESSAGE_S)
+        return self._found - before
+
+    def bare(self, count: int) -> None:
+        for _ in range(count):
+            self._estimators[0].landmark_model.invoke()
+
+
+def main(clip: str, started_s: str, *wanted: str) -> None:
+    variant, precision, threads, broker = wanted
+    overrides = {
+        "model.model": variant,
+        "model.precision": precision,
+        "model.threads": int(threads),
+        "mqtt.broker": broker,
+        "mqtt.device_name": "benchmark",
+    }
+    settings = load(overrides=overrides, environment={}).settings
+    worker.serve(clip, float(started_s), lambda: Loop(settings))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

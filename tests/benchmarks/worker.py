@@ -1,0 +1,126 @@
+"""One contestant in a process of its own: told over standard input what to do, answers with a line of JSON.
+
+Nothing of the project is imported here: MediaPipe's processes run this too, in environments of their own.
+
+    {"block": 30}   decode the next 30 frames of the clip, then process them; answers processor seconds of the
+                    processing alone, as the operating system counts them for all threads of this process
+    {"bare": 30}    invoke the landmark model 30 times by itself; answers processor seconds
+    {"memory": 60}  process 60 frames, one decoded at a time; answers the process's largest resident memory
+"""
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+
+class Engine(Protocol):
+    """What is measured. `rgb`: whether it wants its pictures so; turning them is not counted against it."""
+
+    rgb: bool
+
+    def process(self, images: Sequence[Image], times_s: Sequence[float]) -> int:
+        """Find people in frames that follow each other; returns in how many frames somebody was found."""
+
+    def bare(self, count: int) -> None:
+        """Invoke the landmark model by itself."""
+
+
+class Clip:
+    """A clip's frames, again and again, with a time that goes on."""
+
+    def __init__(self, path: str, *, rgb: bool) -> None:
+        self._path = path
+        self._rgb = rgb
+        self._capture = cv2.VideoCapture(path)
+        self._interval_s = 1 / (self._capture.get(cv2.CAP_PROP_FPS) or 30.0)
+        self._number = 0
+
+    def read(self) -> tuple[Image, float]:
+        """The next frame and its time in seconds."""
+        more, image = self._capture.read()
+        if not more:
+            self._capture = cv2.VideoCapture(self._path)
+            more, image = self._capture.read()
+        if not more:
+            sys.exit(f"{self._path}: no frame can be decoded")
+        self._number += 1
+        if self._rgb:
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return np.ascontiguousarray(image, dtype=np.uint8), self._number * self._interval_s
+
+
+class RawClip:
+    """A file of frames without compression, each read into the same memory: what a camera hands over costs no more."""
+
+    def __init__(self, path: str, *, rgb: bool) -> None:
+        # NAME-WIDTHxHEIGHT.bgr
+        width, height = map(int, Path(path).stem.rsplit("-", 1)[1].split("x"))
+        self._file = Path(path).open("rb")  # noqa: SIM115 -- open for as long as the process lives
+        self._image = np.empty((height, width, 3), np.uint8)
+        self._rgb = rgb
+        self._number = 0
+
+    def read(self) -> tuple[Image, float]:
+        """As of `Clip`, at 30 frames per second."""
+        if self._file.readinto(memoryview(self._image).cast("B")) < self._image.nbytes:
+            self._file.seek(0)
+            self._file.readinto(memoryview(self._image).cast("B"))
+        self._number += 1
+        if self._rgb:
+            cv2.cvtColor(self._image, cv2.COLOR_BGR2RGB, dst=self._image)
+        return self._image, self._number / 30
+
+
+def peak_rss_mb() -> float:
+    """This process's largest resident memory so far, in MB (1e6 bytes)."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 / 1e6 if found else float("nan")
+
+
+def serve(clip: str, started_s: float, make: Callable[[], Engine]) -> None:
+    """Answer until standard input ends. The first answer is the time from the process's start to its first pose."""
+    engine = make()
+    frames: Clip | RawClip = (RawClip if clip.endswith(".bgr") else Clip)(clip, rgb=engine.rgb)
+    found = 0
+    while not found:
+        image, time_s = frames.read()
+        found = engine.process([image], [time_s])
+    _answer({"first_pose_s": time.time() - started_s})
+    for line in sys.stdin:
+        (what, count), *_ = json.loads(line).items()
+        _answer({"block": _block, "bare": _bare, "memory": _memory}[what](engine, frames, count))
+
+
+def _block(engine: Engine, frames: Clip | RawClip, count: int) -> dict[str, Any]:
+    images, times_s = zip(*(frames.read() for _ in range(count)), strict=True)
+    start_s = time.process_time()
+    found = engine.process(images, times_s)
+    return {"cpu_s": time.process_time() - start_s, "frames": count, "found": found}
+
+
+def _bare(engine: Engine, _frames: Clip | RawClip, count: int) -> dict[str, Any]:
+    start_s = time.process_time()
+    engine.bare(count)
+    return {"cpu_s": time.process_time() - start_s, "frames": count}
+
+
+def _memory(engine: Engine, frames: Clip | RawClip, count: int) -> dict[str, Any]:
+    for _ in range(count):
+        image, time_s = frames.read()
+        engine.process([image], [time_s])
+    return {"peak_rss_mb": peak_rss_mb()}
+
+
+def _answer(values: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
