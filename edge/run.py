@@ -41,7 +41,8 @@ def run(settings: Settings, options: RunOptions) -> Figures:
     stop_on_signals(controls)
     consumers: list[Callable[[PoseMessage, bytes], None]] = [_print_line] if options.print_messages else []
     service = Service()
-    service.delay_start(controls)
+    if not service.delay_start(controls):
+        return Figures()
     figures = run_loop(settings, controls, consumers, service=service, duration_s=options.duration_s)
     _log.info(
         "stopped after %d frames, %d with people, %d messages",

@@ -118,13 +118,16 @@ class Service:
         """Whether this process was started by a service manager that wants to be told."""
         return self._notifier.active
 
-    def delay_start(self, controls: Controls) -> None:
+    def delay_start(self, controls: Controls) -> bool:
         """Count this start; after several that failed, wait before the next attempt, longer each time.
 
-        systemd 252 (Bookworm) restarts at one pace only. The count is in memory (/run) and gone after a stop.
+        systemd 252 (Bookworm) restarts at one pace only. The count is in memory (/run), and gone after a wanted stop.
+
+        Returns:
+            False if the stop came during the wait.
         """
         if self._restarts is None:
-            return
+            return True
         try:
             failed = int(self._restarts.read_text())
         except (OSError, ValueError):
@@ -140,7 +143,9 @@ class Service:
                 STATUS=f"waiting {delay_s:.0f} s after {failed} failed starts",
                 EXTEND_TIMEOUT_USEC=str(int((delay_s + LONGEST_DELAY_S) * 1e6)),
             )
-            controls.stop.wait(delay_s)
+            if controls.stop.wait(delay_s):
+                self._forget_restarts()
+        return not controls.stop.is_set()
 
     def no_camera(self, reason: str) -> None:
         """The camera did not open; another attempt follows. The attempt came back, so the process is alive."""
@@ -164,16 +169,22 @@ class Service:
             self._become_ready()
         if not loop.hung:
             self._feed()
-        if self._restarts and self._ready and now_s - self._ready_at_s >= GOOD_RUN_S:
+        if self._ready and now_s - self._ready_at_s >= GOOD_RUN_S:
+            self._forget_restarts()
+
+    def stopping(self) -> None:
+        """The end has begun, in an orderly way."""
+        self._forget_restarts()
+        self._notifier.send(STOPPING="1", STATUS="stopping")
+
+    def _forget_restarts(self) -> None:
+        if self._restarts is not None:
             self._restarts.unlink(missing_ok=True)
             self._restarts = None
 
-    def stopping(self) -> None:
-        """The end has begun."""
-        self._notifier.send(STOPPING="1", STATUS="stopping")
-
     def _send_status(self, loop: LoopState, now_s: float) -> None:
-        fps = (self._frames - self._frames_at_status) / (now_s - self._status_at_s)  # the first time over eternity: 0
+        elapsed_s = now_s - self._status_at_s
+        people = f"{self._people} {'person' if self._people == 1 else 'people'}"
         if loop.hung:
             doing = "waiting for the camera: its driver does not answer"
         elif loop.stalled:
@@ -182,8 +193,10 @@ class Service:
             doing = "switched off by command"
         elif not self._frames:
             doing = "starting: no frame yet"
+        elif elapsed_s < STATUS_INTERVAL_S:  # right after the first frame, which makes no rate
+            doing = f"running: {people}"
         else:
-            doing = f"running: {fps:.1f} fps, {self._people} {'person' if self._people == 1 else 'people'}"
+            doing = f"running: {(self._frames - self._frames_at_status) / elapsed_s:.1f} fps, {people}"
         self._notifier.send(STATUS=f"{doing}, broker {loop.broker}")
         self._status_at_s, self._frames_at_status = now_s, self._frames
 

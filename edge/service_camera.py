@@ -40,8 +40,8 @@ def opened(settings: CameraSettings, controls: Controls, service: Service) -> It
     waited_for = _wait_for(settings, controls, service)
     try:
         yield waited_for
-    finally:
         service.stopping()
+    finally:
         if waited_for is not None:
             closing = threading.Thread(target=waited_for.close, name="camera closing", daemon=True)
             closing.start()
