@@ -198,7 +198,21 @@ def test_a_truncated_model_is_refused(tmp_path, folder):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["demo"], ["predict"], ["config"], ["models"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        ["run"],
+        ["demo"],
+        ["predict"],
+        ["benchmark"],
+        ["evaluate"],
+        ["watch"],
+        ["homeassistant"],
+        ["config"],
+        ["models"],
+    ],
+)
 def test_help_says_what_a_command_does(command):
     done = edge_pose(*command, "--help")
     assert done.returncode == 0
