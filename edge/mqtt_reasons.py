@@ -19,7 +19,7 @@ def unreachable(error: OSError, timeout_s: float) -> str:
         return f"TLS failed ({error.reason or error}). Does the broker speak TLS on this port?"
     if isinstance(error, TimeoutError):
         return f"no answer within {timeout_s:.0f} s. Is the address right, and does a firewall drop it?"
-    return f"{error.strerror or error}"
+    return f"{error.strerror or error}. Is the network up, and is the address right?"
 
 
 def refused(reason: str, user: str) -> str:
