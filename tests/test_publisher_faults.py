@@ -375,7 +375,7 @@ def test_closing_does_not_wait_for_a_broker_that_never_answers() -> None:
         publisher = Publisher(MqttSettings(broker=f"mqtt://127.0.0.1:{silent.getsockname()[1]}"), INFO)
         publisher.start()
         time.sleep(0.3)
-        assert publisher.state.phase == "connecting"
+        assert publisher.state.phase not in ("connected", "offline")
         started = time.monotonic()
         publisher.close()
         assert time.monotonic() - started < 1.3
