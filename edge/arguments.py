@@ -38,6 +38,8 @@ def parser() -> argparse.ArgumentParser:
     _add_homeassistant(commands)
     _add_config(commands)
     _add_models(commands)
+    _add_doctor(commands)
+    _add_snapshot(commands)
     return top
 
 
@@ -192,6 +194,33 @@ def _add_models(commands: Commands) -> None:
     )
     parser.add_argument("action", choices=("list", "verify"))
     _add_settings(parser)
+
+
+def _add_doctor(commands: Commands) -> None:
+    parser = _add(
+        commands,
+        "doctor",
+        "check the host as `run` would find it",
+        "A line a check: ok, warning or problem, with the exact mend. Status 1 if something would stop `run`.",
+    )
+    _add_settings(parser)
+    parser.add_argument("--source", metavar="SRC", help=SOURCE_HELP)
+    parser.add_argument("--broker", metavar="URL", help="mqtt://HOST[:PORT], or mqtts:// with TLS")
+    _add_model_settings(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
+
+
+def _add_snapshot(commands: Commands) -> None:
+    parser = _add(
+        commands,
+        "snapshot",
+        "write one picture with ROI and skeleton, to aim a camera",
+        "It waits a few seconds for somebody to come into view.",
+    )
+    _add_settings(parser)
+    parser.add_argument("--source", metavar="SRC", help=SOURCE_HELP)
+    _add_model_settings(parser)
+    parser.add_argument("picture", metavar="OUT.jpg", type=Path, help="the file to write")
 
 
 def _seconds(text: str) -> float:

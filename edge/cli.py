@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -37,7 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _load(options: argparse.Namespace) -> config.Settings:
-    """The settings in force under the command line's options; an option that was not given is None."""
+    """The settings in force under the command line's options."""
+    return validate.load(getattr(options, "config", None), _overrides(options)).settings
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command line sets; an option that was not given is None."""
     names = {
         "camera.source": "source",
         "camera.loop": "loop",
@@ -48,8 +54,7 @@ def _load(options: argparse.Namespace) -> config.Settings:
         "mqtt.broker": "broker",
         "pipeline.world": "world",
     }
-    overrides = {setting: getattr(options, name, None) for setting, name in names.items()}
-    return validate.load(getattr(options, "config", None), overrides).settings
+    return {setting: getattr(options, name, None) for setting, name in names.items()}
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -142,6 +147,18 @@ def _homeassistant(options: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor(options: argparse.Namespace) -> int:
+    from edge.doctor import doctor
+
+    return doctor(options.config, _overrides(options), as_json=options.json)
+
+
+def _snapshot(options: argparse.Namespace) -> int:
+    from edge.snapshot import snapshot
+
+    return snapshot(_load(options), options.picture)
+
+
 COMMANDS: dict[str, Command] = {
     "run": _run,
     "demo": _demo,
@@ -152,4 +169,6 @@ COMMANDS: dict[str, Command] = {
     "homeassistant": _homeassistant,
     "config": _config,
     "models": _models,
+    "doctor": _doctor,
+    "snapshot": _snapshot,
 }

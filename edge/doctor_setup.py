@@ -1,0 +1,228 @@
+"""What `doctor` finds out about what the settings name: models, camera, accelerator, broker, and the service."""
+
+import os
+import pwd
+import stat
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from edge.broker import password_path
+from edge.camera import open_source, redact
+from edge.camera_list import DMA_HEAPS, list_cameras
+from edge.config import SYSTEM_CONFIG, Settings
+from edge.errors import BrokerError, BrokerRefusedError, MissingDependencyError, ModelError, SourceError
+from edge.estimator import PoseEstimator
+from edge.finding import Finding, ask, ok, problem, warning
+from edge.link import check_broker
+
+SERVICE_USER: Final = "edge-pose"
+SERVICE_PASSWORD: Final = SYSTEM_CONFIG.parent / "mqtt-password"
+# USB vendor and product of a Coral accelerator before and after its firmware is loaded.
+CORAL_USB: Final = (("1a6e", "089a"), ("18d1", "9302"))
+UDEV_DMA_HEAP: Final = (
+    'echo \'SUBSYSTEM=="dma_heap", GROUP="video", MODE="0660"\' | sudo tee /etc/udev/rules.d/60-dma-heap.rules && '
+    "sudo udevadm control --reload && sudo udevadm trigger"
+)
+
+
+def models(settings: Settings) -> Iterator[Finding]:
+    """Load the models that the settings name, sums checked, and run each once."""
+    try:
+        estimator = PoseEstimator(settings)
+        estimator.warm_up()
+        start_s = time.perf_counter()
+        estimator.warm_up()
+        elapsed_ms = (time.perf_counter() - start_s) * 1e3
+    except MissingDependencyError as error:
+        yield problem("models", str(error), "install it as it says")
+        return
+    except ModelError as error:
+        yield problem(
+            "models", str(error), "`edge-pose models verify` names each damaged file; install edge-pose again"
+        )
+        return
+    entries = (estimator.detector_model.entry, estimator.landmark_model.entry)
+    names = " and ".join(f"{entry.name} {entry.precision}" for entry in entries)
+    runtime = f"{estimator.runtime.name} {estimator.runtime.version}, {settings.model.device}"
+    yield ok("models", f"{names} on {runtime}; sums right; {elapsed_ms:.0f} ms for one run of both")
+
+
+def cameras(settings: Settings) -> Iterator[Finding]:
+    """Open the source as `run` would, unless the service has it; and say which cameras there are."""
+    source = redact(settings.camera.source)
+    found = list_cameras()
+    there = "; ".join(f"{camera.source} ({camera.description})" for camera in found) or "none"
+    busy = next((unit for unit in _units() if unit.startswith("edge-pose") and _is(unit, "active")), None)
+    if busy and not settings.camera.source.startswith(("rtsp", "http")) and not Path(source).is_file():
+        yield ok("camera", f"{source} is left to {busy}, which runs: {_show(busy, 'StatusText')}. There are: {there}")
+        return
+    try:
+        with open_source(settings.camera) as opened:
+            frame = opened.read(settings.camera.open_timeout)
+            size = f"{frame.width_px}x{frame.height_px}" if frame else "no frame"
+            yield ok("camera", f"{source}: {opened.details or 'open'}, a frame of {size} came. There are: {there}")
+    except MissingDependencyError as error:
+        yield _missing_picamera2(str(error), there)
+    except SourceError as error:
+        denied = next((camera.problem for camera in found if camera.problem), "")
+        mend = denied or f"set camera.source to a camera that is there: {there}"
+        yield problem("camera", str(error), mend)
+
+
+def _missing_picamera2(said: str, there: str) -> Finding:
+    text, _, command = said.rpartition(": ")
+    mend = command or "install picamera2"
+    return problem("camera", f"{text or said}. There are: {there}", f"{mend}; or set camera.source to another camera")
+
+
+def permissions(settings: Settings) -> Iterator[Finding]:
+    """Whether whoever runs the loop may open the devices that it needs."""
+    user = _user()
+    wanted = [*sorted(Path("/dev").glob("video[0-9]*")), *sorted(Path("/dev").glob("media[0-9]*"))]
+    heap = next((path for path in DMA_HEAPS if path.exists()), None)
+    closed = [path for path in [*wanted, *([heap] if heap else [])] if not _may_open(path, user)]
+    if not closed:
+        yield ok("permissions", f"{user} may open all {len(wanted) + bool(heap)} camera devices")
+        return
+    kind = problem if settings.camera.source.startswith(("picamera2", "/dev/")) else warning
+    groups = {_group(path) for path in closed}
+    text = f"{user} may not open {', '.join(map(str, closed))} (group {', '.join(sorted(groups))})"
+    if heap in closed and _group(heap) == "root":
+        yield kind("permissions", text, UDEV_DMA_HEAP)
+    else:
+        again = "sudo systemctl restart edge-pose" if user == SERVICE_USER else "log out and in again"
+        yield kind("permissions", text, f"sudo usermod -aG {','.join(sorted(groups))} {user} && {again}")
+
+
+def _user() -> str:
+    """Whose rights count: the service's where root asks, else the caller's own."""
+    if os.geteuid() == 0:
+        try:
+            return pwd.getpwnam(SERVICE_USER).pw_name
+        except KeyError:
+            return "root"
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def _may_open(path: Path, user: str) -> bool:
+    if user == "root":
+        return True
+    entry, status = pwd.getpwnam(user), path.stat()
+    needed = stat.S_IROTH | stat.S_IWOTH
+    if status.st_uid == entry.pw_uid:
+        return status.st_mode >> 6 & needed == needed
+    if status.st_gid in os.getgrouplist(user, entry.pw_gid):
+        return status.st_mode >> 3 & needed == needed
+    return status.st_mode & needed == needed
+
+
+def _group(path: Path) -> str:
+    try:
+        return path.group()
+    except KeyError:
+        return str(path.stat().st_gid)
+
+
+def accelerator(settings: Settings) -> Iterator[Finding]:
+    """Whether there is an Edge TPU, and whether it can be used."""
+    usb = [
+        device
+        for device in Path("/sys/bus/usb/devices").glob("*")
+        if (device / "idVendor").is_file()
+        and ((device / "idVendor").read_text().strip(), (device / "idProduct").read_text().strip()) in CORAL_USB
+    ]
+    there = [f"USB {device.name}" for device in usb] + [str(path) for path in sorted(Path("/dev").glob("apex_*"))]
+    wanted = settings.model.device.startswith("edgetpu")
+    library = any(Path(folder).glob("**/libedgetpu.so.1") for folder in ("/usr/lib", "/usr/local/lib"))
+    if wanted and not there:
+        yield problem(
+            "Edge TPU", "model.device asks for one, and there is none", 'plug it in, or set model.device = "cpu"'
+        )
+    elif wanted and not library:
+        mend = 'install libedgetpu1-std of the Coral project\'s Debian packages, or set model.device = "cpu"'
+        yield problem("Edge TPU", f"{', '.join(there)}, but libedgetpu.so.1 is missing", mend)
+    else:
+        use = "used" if wanted else "not used: model.device is cpu"
+        yield ok("Edge TPU", f"{', '.join(there)}; {use}" if there else "none, and none is asked for")
+
+
+def broker(settings: Settings) -> Iterator[Finding]:
+    """Connect to the broker as `run` would. A broker that is away does not stop `run`, which tries again."""
+    mqtt = settings.mqtt
+    if mqtt.username and password_path(mqtt) is None and os.access(SERVICE_PASSWORD, os.R_OK):
+        mqtt = msgspec.structs.replace(mqtt, password_file=str(SERVICE_PASSWORD))  # as systemd hands it to the service
+    try:
+        protocol = check_broker(mqtt)
+    except BrokerRefusedError as error:
+        mend = f"set mqtt.username, and put the password into {SERVICE_PASSWORD} or the file of mqtt.password_file"
+        yield warning("broker", str(error), mend)
+    except BrokerError as error:
+        mend = "set mqtt.broker to where it is; for one on this machine: sudo apt install -y mosquitto"
+        yield warning("broker", f"{error}. `run` goes on without it and tries again", mend)
+    else:
+        yield ok(
+            "broker", f"{mqtt.broker} lets us in, MQTT {protocol}" + (f", as {mqtt.username}" if mqtt.username else "")
+        )
+
+
+def names(settings: Settings) -> Iterator[Finding]:
+    """Whether two configurations of this machine use the same device name: their clients would push each other out."""
+    taken: dict[str, list[str]] = {}
+    for path in sorted(SYSTEM_CONFIG.parent.glob("*.toml")):
+        try:
+            given = tomllib.loads(path.read_text()).get("mqtt", {}).get("device_name", "")
+        except (OSError, ValueError):
+            continue  # not for this user to read, or no TOML: the service that uses it says so
+        taken.setdefault(given or "the host's name", []).append(path.name)
+    for name, paths in taken.items():
+        if len(paths) > 1:
+            mend = f"set mqtt.device_name in {SYSTEM_CONFIG.parent / paths[1]} to a name of its own"
+            yield warning("device name", f"{' and '.join(paths)} both use {name}", mend)
+    yield ok("device name", settings.mqtt.device())
+
+
+def units() -> Iterator[Finding]:
+    """How the services are, if they are installed."""
+    found = _units()
+    if not found:
+        yield ok("service", "not installed here; `sudo scripts/install` of a checkout does it")
+    for unit in found:
+        state, said = _show(unit, "ActiveState"), _show(unit, "StatusText")
+        text = f"{unit}: {state}, {_show(unit, 'UnitFileState')}, restarted {_show(unit, 'NRestarts')} times"
+        text += f"; {said}" if said else ""
+        if state == "failed" or (state == "activating" and _show(unit, "NRestarts") != "0"):
+            mend = f"journalctl -u {unit} -n 30 says why; then sudo systemctl restart {unit}"
+            yield warning("service", f"{text}; result {_show(unit, 'Result')}", mend)
+        else:
+            yield ok("service", text)
+
+
+def _units() -> list[str]:
+    listing = ask(
+        "systemctl", "list-units", "--all", "--plain", "--no-legend", "edge-pose.service", "edge-pose@*.service"
+    ).splitlines()
+    named = [line.split()[0] for line in listing if line.split()]
+    return [unit for unit in named if _show(unit, "LoadState") == "loaded"]
+
+
+def _is(unit: str, state: str) -> bool:
+    return _show(unit, "ActiveState") == state
+
+
+def _show(unit: str, name: str) -> str:
+    return ask("systemctl", "show", "--property", name, "--value", unit)
+
+
+CHECKS: Final[dict[str, Callable[[Settings], Iterator[Finding]]]] = {
+    "models": models,
+    "camera": cameras,
+    "permissions": permissions,
+    "Edge TPU": accelerator,
+    "broker": broker,
+    "device name": names,
+}
