@@ -195,6 +195,7 @@ class LiveSource(Source):
                 if lost:
                     self._reopen(lost)
                     continue
+                self._returned_s = time.monotonic()
                 if picture is None:
                     break
                 self._stop.wait(max(0.0, picture.captured_s - time.monotonic()))
