@@ -17,6 +17,7 @@ from edge.benchmark_text import (
     comparison_row,
     differences,
     loop_rows,
+    model_name,
     model_rows,
     stage_rows,
     sustained_rows,
@@ -115,8 +116,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _model_panels(result: Result) -> list[str]:
     rows: list[Bar] = []
-    for (name, precision), models in groupby(result.models, lambda model: (model.name, model.precision)):
-        rows.append(Bar(f"{name} {precision}"))
+    for name, models in groupby(result.models, model_name):
+        rows.append(Bar(name))
         for model in models:
             threads = f"{model.threads} {'thread' if model.threads == 1 else 'threads'}"
             rows.append(Bar(threads, model.invoke_ms.p50, model.invoke_ms.p95))

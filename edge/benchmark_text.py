@@ -88,15 +88,20 @@ def throttle_text(state: State) -> str:
     return now + earlier
 
 
-MODEL_HEAD: Final = ("model", "precision", "threads", "p50", "p95", "CPU")
+MODEL_HEAD: Final = ("model", "threads", "p50", "p95", "CPU")
 
 
 def model_rows(result: Result) -> list[tuple[str, ...]]:
     """A row a model, precision and number of threads."""
     return [
-        (m.name, m.precision, str(m.threads), f"{m.invoke_ms.p50:.2f}", f"{m.invoke_ms.p95:.2f}", f"{m.cpu_ms:.2f}")
+        (model_name(m), str(m.threads), f"{m.invoke_ms.p50:.2f}", f"{m.invoke_ms.p95:.2f}", f"{m.cpu_ms:.2f}")
         for m in result.models
     ]
+
+
+def model_name(model: ModelTimes) -> str:
+    """A model as users name it: `detector`, `lite`, `full`, `heavy`, and its number format."""
+    return f"{model.name.removeprefix('pose_').removeprefix('landmark_')} {model.precision}"
 
 
 STAGE_HEAD: Final = ("stage, milliseconds", "times", "p50", "p95", "p99")
@@ -205,4 +210,4 @@ def _figures(result: Result) -> Iterator[tuple[str, float]]:
 
 
 def _model_figure(model: ModelTimes) -> tuple[str, float]:
-    return f"{model.name} {model.precision} {model.threads} thr.: p50, ms", model.invoke_ms.p50
+    return f"{model_name(model)} {model.threads} thr.: p50, ms", model.invoke_ms.p50
