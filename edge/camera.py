@@ -1,8 +1,11 @@
 """Where frames come from: `open_source` turns what the user wrote into a `Source`."""
 
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
+
+import msgspec
 
 from edge.camera_files import open_path
 from edge.camera_live import LiveSource
@@ -14,6 +17,13 @@ from edge.errors import ConfigError
 
 __all__ = ["Source", "open_source", "redact"]
 
+_log = logging.getLogger(__name__)
+
+PICAMERA2_ONLY = (
+    *("hflip", "vflip", "exposure_us", "gain", "white_balance"),
+    *("autofocus", "lens_position", "tuning_file"),
+)
+DEVICE_ONLY = ("pixel_format",)
 STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
 FORMS = "picamera2[:N], /dev/videoN or N, rtsp://, http(s)://, a video file, an image, a folder of images, sample"
 
@@ -28,7 +38,18 @@ def open_source(settings: CameraSettings) -> Source:
         SourceError: a camera or stream that does not open, or gives no frame within `open_timeout`.
         MissingDependencyError: picamera2 where it is not installed.
     """
-    return _opener(settings.source)(settings)
+    opener = _opener(settings.source)
+    used: dict[Callable[[CameraSettings], Source], tuple[str, ...]] = {_picamera2: PICAMERA2_ONLY, _device: DEVICE_ONLY}
+    _warn_of_idle_settings(settings, used.get(opener, ()))
+    return opener(settings)
+
+
+def _warn_of_idle_settings(settings: CameraSettings, used: tuple[str, ...]) -> None:
+    """Say which settings were changed for a kind of source that this is not."""
+    for name in PICAMERA2_ONLY + DEVICE_ONLY:
+        default = next(field.default for field in msgspec.structs.fields(CameraSettings) if field.name == name)
+        if name not in used and getattr(settings, name) != default:
+            _log.warning("camera.%s has no effect on %s", name, redact(settings.source))
 
 
 def check_form(source: str) -> None:

@@ -18,9 +18,9 @@ def explain_missing_picamera2(error: Exception) -> str:
         return (
             f"picamera2 is not installed ({error}). On Raspberry Pi OS: "
             "sudo apt install -y --no-install-recommends python3-picamera2"
-            + (f"; then {_see_system()}" if inside and not _sees_system() else "")
+            + (f" && {_see_system()}" if inside and not _sees_system() else "")
         )
-    system = _system_python()
+    system = system_python()
     if system and system != sys.version_info[:2]:
         place = sys.prefix if inside else ".venv"
         return (
@@ -53,7 +53,7 @@ def _sees_system() -> bool:
     return str(SYSTEM_PACKAGES) in sys.path
 
 
-def _system_python() -> tuple[int, int] | None:
+def system_python() -> tuple[int, int] | None:
     """Version of the system's own Python, from the name that /usr/bin/python3 links to."""
     name = Path("/usr/bin/python3").resolve().name.removeprefix("python")
     major, _, minor = name.partition(".")

@@ -130,13 +130,16 @@ class _Capture:
             what = f"no picture for {now_s - asked_s:.1f} s" if silent else "gives no more pictures"
             raise SourceError(f"{self.name}: {what}")
         captured_s = self._captured_s(self._capture, now_s)
-        return Picture(np.asarray(image, dtype=np.uint8), captured_s, captured_s)
+        return Picture(self._bgr(image), captured_s, captured_s)
 
     def close(self) -> None:
         """See `edge.camera_live.Grabber`."""
         if self._capture is not None:
             self._capture.release()
             self._capture = None
+
+    def _bgr(self, image: cv2.typing.MatLike) -> NDArray[np.uint8]:
+        return np.asarray(image, dtype=np.uint8)
 
     def _captured_s(self, _capture: cv2.VideoCapture, now_s: float) -> float:
         return now_s
@@ -150,6 +153,7 @@ class Device(_Capture):
         source = settings.source
         self._path = Path(f"/dev/video{int(source)}" if source.isdecimal() else source)
         self.name = str(self._path)
+        self._size = (0, 0)
 
     def open(self) -> str:
         """See `edge.camera_live.Grabber`."""
@@ -192,10 +196,22 @@ class Device(_Capture):
         width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         fps = capture.get(cv2.CAP_PROP_FPS)
         got = f"{width}x{height} {letters} at {fps:g} fps"
+        self._size = (width, height)
         asked = self._settings
-        if (width, height) != (asked.width, asked.height) or abs(fps - asked.fps) > 0.5:
-            got += f" (asked for {asked.width}x{asked.height} at {asked.fps:g} fps)"
+        format_missed = asked.pixel_format not in ("auto", letters)
+        if self._size != (asked.width, asked.height) or abs(fps - asked.fps) > 0.5 or format_missed:
+            wish = "" if asked.pixel_format == "auto" else f" {asked.pixel_format}"
+            got += f" (asked for {asked.width}x{asked.height}{wish} at {asked.fps:g} fps)"
         return got
+
+    def _bgr(self, image: cv2.typing.MatLike) -> NDArray[np.uint8]:
+        """OpenCV hands the bytes of a camera that gives BGR by itself through as one long row."""
+        width, height = self._size
+        if image.size != 3 * width * height:
+            raise SourceError(
+                f"{self.name}: the camera's format cannot be decoded. Set camera.pixel_format to MJPG or YUYV."
+            )
+        return np.asarray(image, dtype=np.uint8).reshape(height, width, 3)
 
     def _captured_s(self, capture: cv2.VideoCapture, now_s: float) -> float:
         """The driver's time stamp where it is on the monotonic clock, as is usual; else the moment of arrival."""

@@ -140,6 +140,13 @@ def test_orientation_is_stated_and_the_pixels_stay(tmp_path: Path, rotate: Degre
     assert (frame.width_px, frame.height_px) == ((40, 60) if rotate in (90, 270) else (60, 40))
 
 
+def test_a_setting_for_another_kind_of_camera_is_said_to_be_idle(clip: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with open_source(CameraSettings(source=str(clip), autofocus="off")) as source:
+        next(source)
+    assert "camera.autofocus has no effect" in caplog.text
+    assert "camera.gain" not in caplog.text
+
+
 BAD_SOURCES: dict[str, tuple[str, type[EdgePoseError]]] = {
     "missing": ("{folder}/missing.mp4", SourceNotFoundError),
     "empty": ("{folder}/empty.mp4", UnreadableMediaError),

@@ -1,0 +1,58 @@
+"""A camera that hangs sideways or looks into a mirror: its keypoints, set right, are those of an upright one."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import settings
+from numpy.typing import NDArray
+
+from edge.camera import open_source
+from edge.estimator import PoseEstimator
+from edge.pose import Degrees
+
+# What a camera delivers that is to be turned clockwise by the key.
+HUNG = {0: None, 90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+FRAMES = 3
+
+
+@pytest.fixture(scope="module")
+def upright(clip_frames: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    chosen = clip_frames[20 : 20 + FRAMES]
+    return [np.asarray(cv2.resize(image, (640, 480), interpolation=cv2.INTER_AREA), np.uint8) for image in chosen]
+
+
+def keypoints(
+    images: list[NDArray[np.uint8]], folder: Path, rotate: Degrees, *, mirror: bool
+) -> list[NDArray[np.float32]]:
+    for number, image in enumerate(images):
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+    chosen = settings(camera__source=str(folder), camera__rotate=rotate, camera__mirror=mirror)
+    estimator = PoseEstimator(chosen)
+    with open_source(chosen.camera) as source:
+        found = [estimator.process(frame).poses for frame in source]
+    assert all(len(poses) == 1 for poses in found)
+    return [poses[0].keypoints_px[:, :2] for poses in found]
+
+
+@pytest.fixture(scope="module")
+def expected(upright: list[NDArray[np.uint8]], tmp_path_factory: pytest.TempPathFactory) -> list[NDArray[np.float32]]:
+    return keypoints(upright, tmp_path_factory.mktemp("upright"), 0, mirror=False)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("rotate", [90, 180, 270])
+def test_keypoints_of_a_turned_camera_are_those_of_an_upright_one(
+    upright: list[NDArray[np.uint8]],
+    expected: list[NDArray[np.float32]],
+    tmp_path: Path,
+    rotate: Degrees,
+    mirror: bool,
+) -> None:
+    code = HUNG[rotate]
+    assert code is not None
+    delivered = [np.asarray(cv2.rotate(image[:, ::-1] if mirror else image, code), np.uint8) for image in upright]
+    found = keypoints(delivered, tmp_path, rotate, mirror=mirror)
+    furthest_px = max(float(np.abs(one - other).max()) for one, other in zip(found, expected, strict=True))
+    assert furthest_px < 1.0
