@@ -23,7 +23,7 @@ from edge.benchmark_result import Board
 from edge.runtime import load_runtime
 from tests.benchmarks import contestants as c
 
-FRAMES = 15  # a block: what fits several processes' memory
+FRAMES = 15  # a block: what fits the memory of several processes
 STARTS = 3
 MEMORY_FRAMES = 60
 CLIPS = ("sample", "walk")

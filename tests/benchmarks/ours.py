@@ -21,8 +21,6 @@ from edge.estimator import Estimate, PoseEstimator
 from edge.pipeline import Controls
 from edge.pose import Frame
 
-# The network's thread may have work left when the loop has none.
-LAST_MESSAGE_S = 0.03
 TIMEOUT_S = 60.0
 
 
@@ -96,8 +94,6 @@ class Loop:
     def process(self, images: Sequence[worker.Image], times_s: Sequence[float]) -> int:
         before = self._found
         self._source.hand_over(images, times_s)
-        if len(images) > 1:
-            time.sleep(LAST_MESSAGE_S)
         return self._found - before
 
     def bare(self, count: int) -> None:
