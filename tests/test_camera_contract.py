@@ -54,7 +54,9 @@ def files(kind: str, folder: Path) -> Case:
 
 def kinds() -> list[Any]:
     """All kinds of source, those that cannot exist here marked as skipped, with the reason."""
-    missing = {"v4l2": "" if usable_devices() else "no V4L2 camera here; docs/cameras.md says how to check with vivid"}
+    missing = {
+        "v4l2": "" if usable_devices() else "no V4L2 camera here; tests/hardware/test-v4l2 checks one in a guest"
+    }
     missing["picamera2"] = missing_picamera2()
     missing["rtsp-tcp"] = missing["rtsp-udp"] = missing_rtsp_server()
     names = ["video", "paced video", "image", "folder", *NETWORK, "v4l2", "picamera2"]

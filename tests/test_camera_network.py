@@ -50,14 +50,14 @@ def said(caplog: pytest.LogCaptureFixture, word: str) -> int:
     return sum(record.getMessage().startswith(f"{word}:") for record in caplog.records)
 
 
-@pytest.mark.parametrize("camera", KINDS, indirect=True)
+@pytest.mark.parametrize("camera", KINDS[:2], indirect=True)
 def test_a_frozen_camera_is_reported_once_and_comes_back(
     camera: NetworkCamera, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO), open_source(settings(camera)) as source:
         assert watch(source, 0.5) > 3
         camera.freeze()
-        watch(source, 2.5)
+        watch(source, 2.0)
         assert source.stalled
         assert said(caplog, "stall") == 1
         camera.thaw()

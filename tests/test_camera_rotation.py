@@ -41,8 +41,7 @@ def expected(upright: list[NDArray[np.uint8]], tmp_path_factory: pytest.TempPath
     return keypoints(upright, tmp_path_factory.mktemp("upright"), 0, mirror=False)
 
 
-@pytest.mark.parametrize("mirror", [False, True])
-@pytest.mark.parametrize("rotate", [90, 180, 270])
+@pytest.mark.parametrize(("rotate", "mirror"), [(90, False), (180, False), (270, False), (90, True)])
 def test_keypoints_of_a_turned_camera_are_those_of_an_upright_one(
     upright: list[NDArray[np.uint8]],
     expected: list[NDArray[np.float32]],
