@@ -142,7 +142,7 @@ def _measure(settings: Settings, options: BenchmarkOptions, say: Callable[[str],
         models=models,
         loops=measured,
         sustained=sustained,
-        warnings=[*notes, *warnings(board, sustained.throttled)],
+        warnings=[*notes, *warnings(board, sustained)],
     )
 
 

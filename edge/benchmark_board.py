@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 from edge import health
-from edge.benchmark_result import Board, State
+from edge.benchmark_result import Board, State, Sustained
 
 # "CPU part" in /proc/cpuinfo for implementer 0x41 (Arm's Main ID Register, MIDR_EL1.PartNum): the cores of Pi 2 to 5.
 ARM_CORES: Final = {"0xd03": "Cortex-A53", "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76"}
 PACKAGES: Final = ("numpy", "opencv-python-headless", "msgspec", "paho-mqtt")
 VCGENCMD_TIMEOUT_S: Final = 2.0
+# What does nothing else and is cool stays within this share of its first rate.
+STEADY: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +118,12 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def warnings(board: Board, throttled: list[str] | None) -> list[str]:
+def warnings(board: Board, run: Sustained) -> list[str]:
     """Why the figures may be lower than what the board can do, in sentences that say what to do.
 
     Args:
         board: the machine.
-        throttled: what held the processor back during the sustained run.
+        run: the sustained run.
     """
     found = []
     if board.governors and board.governors != ["performance"]:
@@ -130,10 +132,15 @@ def warnings(board: Board, throttled: list[str] | None) -> list[str]:
             "clock, and figures vary. For the benchmark: "
             "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         )
-    states = [board.before.throttled, throttled, board.after.throttled]
+    states = [board.before.throttled, run.throttled, board.after.throttled]
     now = dict.fromkeys(word for state in states for word in state or ())
     if now:
         found.append(f"The processor was held back while this ran: {', '.join(now)}. {_mend(list(now))}")
+    elif run.slowdown > STEADY:
+        found.append(
+            f"The loop was {run.slowdown:.0%} slower at the end of the sustained run than at its start: the processor "
+            "got too warm, or something else ran as well. Look at the temperature, end other programs, and try again."
+        )
     earlier = [word for word in board.before.throttled_before or () if word not in now]
     if earlier:
         found.append(f"Since it was started, the board has been held back before: {', '.join(earlier)}.")

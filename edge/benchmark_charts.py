@@ -7,15 +7,16 @@ from html import escape
 from typing import Final
 
 # A chart is laid out in these units and scaled to its column: about a pixel each on a telephone, so text stays legible.
-WIDTH: Final = 420
-LABEL_WIDTH: Final = 112
-VALUE_WIDTH: Final = 58
+WIDTH: Final = 340
+LABEL_WIDTH: Final = 78
+VALUE_WIDTH: Final = 62
 ROW_HEIGHT: Final = 22
 HEAD_HEIGHT: Final = 26
 PLOT_HEIGHT: Final = 150
 LEFT: Final = 40
-BOTTOM: Final = 36
-TOP: Final = 14
+RIGHT: Final = 20
+TOP: Final = 24
+BOTTOM: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def line(title: str, unit: str, points: Sequence[tuple[float, float]], *, from_z
     low, high = (0.0 if from_zero else math.floor(min(values) - 1)), max(values) * (1.1 if from_zero else 1.0)
     ticks = nice_ticks(low, max(high, low + 1))
     low, high, last = ticks[0], ticks[-1], max(*times, 1.0)
-    x_scale, y_scale = (WIDTH - LEFT - 12) / last, PLOT_HEIGHT / (high - low)
+    x_scale, y_scale = (WIDTH - LEFT - RIGHT) / last, PLOT_HEIGHT / (high - low)
 
     def place(time: float, value: float) -> tuple[float, float]:
         return LEFT + time * x_scale, TOP + PLOT_HEIGHT - (value - low) * y_scale
@@ -84,7 +85,7 @@ def line(title: str, unit: str, points: Sequence[tuple[float, float]], *, from_z
     for tick in ticks:
         y = place(0, tick)[1]
         parts += [
-            f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - 12}"/>',
+            f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>',
             _text(LEFT - 6, y + 4, number(tick), "label"),
         ]
     for tick in nice_ticks(0, last):
@@ -93,7 +94,7 @@ def line(title: str, unit: str, points: Sequence[tuple[float, float]], *, from_z
     shown = [place(time, value) for time, value in points]
     parts.append(f'<polyline class="line" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in shown)}"/>')
     parts += [f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="2.2"/>' for x, y in shown]
-    parts.append(_text(LEFT, TOP + PLOT_HEIGHT + BOTTOM - 3, unit, "unit"))
+    parts.append(_text(LEFT, TOP - 10, unit, "unit"))
     return _svg(title, TOP + PLOT_HEIGHT + BOTTOM, parts)
 
 

@@ -39,7 +39,7 @@ p { margin: .4rem 0; max-width: 46rem; } .soft { color: var(--soft); }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem; }
 .panel { background: var(--panel); border-radius: 6px; padding: .8rem; min-width: 0; }
 .panel h3 { font-size: 1rem; margin: 0 0 .4rem; } .scroll { overflow-x: auto; }
-svg { display: block; width: 100%; max-width: 32rem; height: auto; font: 13px system-ui, sans-serif; }
+svg { display: block; width: 100%; max-width: 27rem; height: auto; font: 13px system-ui, sans-serif; }
 svg text { fill: var(--ink); } svg .head { font-weight: 600; } svg .label { text-anchor: end; fill: var(--soft); }
 svg .tick { text-anchor: middle; fill: var(--soft); } svg .unit { fill: var(--soft); }
 .bar { fill: var(--bar); } .whisker { fill: none; stroke: var(--whisker); stroke-width: 2; }
@@ -48,6 +48,8 @@ table { border-collapse: collapse; font-size: .9rem; width: 100%; font-variant-n
 th, td { padding: .2rem .5rem; border-bottom: 1px solid var(--rule); text-align: right; vertical-align: top; }
 th:first-child, td:first-child { text-align: left; } .facts td { text-align: left; overflow-wrap: anywhere; }
 .facts td:first-child { color: var(--soft); white-space: nowrap; }
+@media (max-width: 30rem) { body { padding: .6rem; } .panel { padding: .5rem; } table { font-size: .8rem; }
+  th, td { padding: .2rem .25rem; } }
 """
 
 

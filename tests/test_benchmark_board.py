@@ -7,6 +7,10 @@ import msgspec
 import pytest
 
 from edge.benchmark_board import Machine, usable_cores, warnings
+from edge.benchmark_result import State, Sustained
+
+STEADY = Sustained(duration_s=60.0, moments=[], slowdown=0.02)
+THROTTLED = Sustained(duration_s=60.0, moments=[], slowdown=0.3, throttled=["throttled"])
 
 CPU = "sys/devices/system/cpu"
 PI_4 = {
@@ -107,12 +111,12 @@ def test_a_firmware_tool_that_fails_is_no_error(machine, tmp_path, monkeypatch):
 
 
 def test_a_governor_that_saves_power_is_warned_about_with_the_command_that_mends_it(machine):
-    found = warnings(board(machine(PI_4)), [])
+    found = warnings(board(machine(PI_4)), STEADY)
     assert any("ondemand" in text and "echo performance | sudo tee" in text for text in found)
 
 
 def test_a_throttled_board_is_warned_about(machine):
-    found = warnings(board(machine(PI_4)), [])
+    found = warnings(board(machine(PI_4)), STEADY)
     assert any(
         "held back while this ran: under-voltage, throttled" in text and "power supply" in text for text in found
     )
@@ -122,13 +126,20 @@ def test_throttling_in_the_middle_of_the_run_is_warned_about(machine):
     word = "sys/devices/platform/soc/soc:firmware/get_throttled"
     cool = board(machine({**PI_4, word: "0", f"{CPU}/cpu0/cpufreq/scaling_governor": "performance"}))
     cool = msgspec.structs.replace(cool, governors=["performance"])
-    assert warnings(cool, []) == []
-    (text,) = warnings(cool, ["throttled"])
+    assert warnings(cool, STEADY) == []
+    (text,) = warnings(cool, THROTTLED)
     assert "held back while this ran: throttled" in text
     assert "heat sink" in text
 
 
 def test_throttling_of_the_past_is_told_apart(machine):
     past = board(machine({**PI_4, "sys/devices/platform/soc/soc:firmware/get_throttled": "10000"}))
-    texts = warnings(msgspec.structs.replace(past, governors=["performance"]), [])
+    texts = warnings(msgspec.structs.replace(past, governors=["performance"]), STEADY)
     assert texts == ["Since it was started, the board has been held back before: under-voltage."]
+
+
+def test_a_slowdown_is_told_where_the_machine_says_nothing_of_throttling(machine):
+    quiet = board(machine({"proc/cpuinfo": "model name\t: Some CPU\n"}))
+    quiet = msgspec.structs.replace(quiet, before=State(), after=State())
+    (text,) = warnings(quiet, msgspec.structs.replace(STEADY, slowdown=0.25))
+    assert "25% slower at the end" in text

@@ -30,7 +30,8 @@ from tests.benchmarks.worker import Clip
 ROOT = Path(__file__).resolve().parents[2]
 TREE = cache_directory() / "arm64"
 PROCESSORS = {"cortex-a53": "Raspberry Pi 3", "cortex-a72": "Raspberry Pi 4", "cortex-a76": "Raspberry Pi 5"}
-FEWER, MORE = SETTLED, SETTLED + 5
+# How many frames the two runs have.
+RUNS = {"model": (1, 3), "frame": (SETTLED, SETTLED + 4)}
 TIMEOUT_S = 900
 MODELS = ("detector", "lite", "full")
 
@@ -63,14 +64,17 @@ def count(processor: str, *arguments: str) -> int:
 
 def per_frame(processor: str, what: str, variant: str, precision: str, frames: Path) -> float:
     """Million instructions for one invocation or frame."""
-    fewer, more = (count(processor, what, variant, precision, str(n), str(frames)) for n in (FEWER, MORE))
-    return round((more - fewer) / (MORE - FEWER) / 1e6, 1)
+    few, many = RUNS[what]
+    fewer, more = (count(processor, what, variant, precision, str(n), str(frames)) for n in (few, many))
+    return round((more - fewer) / (many - few) / 1e6, 1)
 
 
 def write_frames(path: Path) -> None:
     """The first frames of the sample clip, 1280x720, without compression."""
     clip = Clip(str(c.clip_file("sample")), rgb=False)
-    pictures = [cv2.resize(clip.read()[0], (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for _ in range(MORE)]
+    pictures = [
+        cv2.resize(clip.read()[0], (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for _ in range(RUNS["frame"][1])
+    ]
     np.stack(pictures).tofile(path)
 
 
