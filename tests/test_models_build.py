@@ -1,0 +1,151 @@
+"""The committed models: sums, tensors, and that the committed recipes still give the committed bytes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("flatbuffers", reason="writes .tflite files: pip install 'edge-pose[build]'")
+
+from models.build import flat, int8, manifest, surgery, writer
+from models.build.recipe import Recipe, recipe_path
+from models.build.upstream import UPSTREAM, sha256_of
+
+TABLE = manifest.read()
+COMMITTED = [m for m in TABLE["models"] if m["committed"]]
+QUANTIZED = [m for m in COMMITTED if m["precision"] != "float16"]
+
+# Output -> its unit. One tensor has one scale, so it must have one unit.
+UNITS = {
+    "landmarks_xy": "px",
+    "landmarks_z": "px",
+    "visibility": "logit",
+    "landmark_presence": "logit",
+    "presence": "probability",
+    "heatmap": "logit",
+    "world": "metre",
+    "boxes": "px",
+    "scores": "logit",
+}
+
+
+def model_bytes(entry: dict[str, Any]) -> bytes:
+    return (manifest.MODELS_DIR / entry["file"]).read_bytes()
+
+
+def float16_bytes(variant: str) -> bytes:
+    return (manifest.MODELS_DIR / manifest.file_name(UPSTREAM[variant], "float16")).read_bytes()
+
+
+@pytest.mark.parametrize("entry", COMMITTED, ids=lambda m: m["file"])
+def test_manifest_has_each_file_s_size_and_sum(entry):
+    data = model_bytes(entry)
+    assert len(data) == entry["bytes"]
+    assert sha256_of(data) == entry["sha256"]
+
+
+def test_every_committed_model_file_is_in_the_manifest():
+    listed = {m["file"] for m in TABLE["models"]}
+    assert {p.name for p in manifest.MODELS_DIR.glob("*.tflite")} <= listed
+
+
+def test_verify_names_a_file_that_was_changed(tmp_path):
+    entry = COMMITTED[0]
+    (tmp_path / entry["file"]).write_bytes(model_bytes(entry)[:-1] + b"x")
+    with pytest.raises(manifest.ModelChecksumError, match=entry["file"]):
+        manifest.verify({"models": [entry]}, tmp_path)
+
+
+@pytest.mark.parametrize("entry", COMMITTED, ids=lambda m: m["file"])
+def test_tensors_are_as_the_manifest_says(entry):
+    graph = flat.parse(model_bytes(entry)).subgraphs[0]
+    found = {graph.tensors[i].name.decode(): [int(n) for n in graph.tensors[i].shape] for i in graph.outputs}
+    assert found == {o["name"]: o["shape"] for o in entry["outputs"]}
+    assert [int(n) for n in graph.tensors[graph.inputs[0]].shape] == entry["input"]["shape"]
+
+
+@pytest.mark.parametrize("entry", QUANTIZED, ids=lambda m: m["file"])
+def test_no_output_of_an_int8_model_mixes_units(entry):
+    names = {o["name"] for o in entry["outputs"]}
+    assert names <= UNITS.keys()
+    assert names == ({"boxes", "scores"} if entry["role"] == "detector" else UNITS.keys() - {"boxes", "scores"})
+
+
+@pytest.mark.parametrize("entry", QUANTIZED, ids=lambda m: m["file"])
+def test_a_pixel_enters_as_itself_less_128(entry):
+    low, high = entry["input"]["range"]
+    scale, zero = entry["input"]["scale"], entry["input"]["zero_point"]
+    pixels = np.arange(256)
+    real = (pixels - 128 - zero) * scale
+    wanted = low + (high - low) * pixels / 255
+    # The detector's half step is in its first bias instead.
+    half_step = scale / 2 if entry["role"] == "detector" else 0.0
+    assert np.abs(real + half_step - wanted).max() < 1e-6
+
+
+@pytest.mark.parametrize("entry", [m for m in QUANTIZED if m["precision"] == "int8-full"], ids=lambda m: m["file"])
+def test_every_op_of_int8_full_is_integer(entry):
+    model = flat.parse(model_bytes(entry))
+    graph = model.subgraphs[0]
+    types = {flat.DTYPES[t.type].__name__ for t in graph.tensors}
+    assert types <= {"int8", "int32"}
+    names = {flat.op_name(model, op) for op in graph.operators}
+    assert not names & {"DEPTH_TO_SPACE", "DEQUANTIZE", "QUANTIZE", "DENSIFY"}
+
+
+@pytest.mark.parametrize("entry", COMMITTED, ids=lambda m: m["file"])
+def test_constants_are_aligned_and_shapes_static(entry):
+    data = model_bytes(entry)
+    model = flat.parse(data)
+    assert all((np.array(t.shape) > 0).all() for t in model.subgraphs[0].tensors if t.shape is not None)
+    large = [bytes(bytearray(b.data)) for b in model.buffers if b.data is not None and len(b.data) > 2000]
+    starts = [data.find(constant) for constant in large]
+    assert starts
+    assert all(start % flat.CONSTANT_ALIGNMENT == 0 for start in starts)
+
+
+@pytest.mark.parametrize("entry", QUANTIZED, ids=lambda m: m["file"])
+def test_the_committed_recipe_gives_the_committed_bytes(entry):
+    model = UPSTREAM[entry["variant"]]
+    assert int8.build(model, entry["precision"], float16_bytes(entry["variant"])) == model_bytes(entry)
+
+
+def test_a_recipe_survives_saving(tmp_path):
+    recipe = Recipe.load(recipe_path("lite"))
+    recipe.save(tmp_path / "again.npz")
+    model = UPSTREAM["lite"]
+    made = [
+        writer.write(surgery.prepare(float16_bytes("lite"), "landmarks"), r, "int8", "test")
+        for r in (recipe, Recipe.load(tmp_path / "again.npz"))
+    ]
+    assert made[0] == made[1]
+    assert made[0] != int8.build(model, "int8-full", float16_bytes("lite"))
+
+
+def test_float16_is_prepared_without_changing_what_it_computes():
+    """Merged heads, split landmarks and bridges: the same outputs but for float rounding."""
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
+    outputs = {}
+    for variant in ("detector", "lite"):
+        original = float16_bytes(variant)
+        prepared = flat.serialize(surgery.prepare(original, UPSTREAM[variant].role))
+        for label, data in (("original", original), ("prepared", prepared)):
+            run = interpreter.Interpreter(model_content=data)
+            run.allocate_tensors()
+            (source,) = run.get_input_details()
+            run.set_tensor(source["index"], np.random.default_rng(0).random(source["shape"], dtype=np.float32))
+            run.invoke()
+            outputs[variant, label] = {o["name"]: run.get_tensor(o["index"]).copy() for o in run.get_output_details()}
+    for name in ("boxes", "scores"):
+        difference = outputs["detector", "original"][name] - outputs["detector", "prepared"][name]
+        assert np.abs(difference).max() < 1e-3
+    landmarks = outputs["lite", "original"]["landmarks"].reshape(39, 5)
+    split = outputs["lite", "prepared"]
+    parts = [split["landmarks_xy"].reshape(39, 2), *(split[n].reshape(39, 1) for n in list(UNITS)[1:4])]
+    assert np.abs(np.concatenate(parts, axis=1) - landmarks).max() < 1e-2
+    assert np.abs(split["heatmap"] - outputs["lite", "original"]["heatmap"]).max() < 1e-2
+
+
+def test_models_are_found_where_the_build_writes_them():
+    assert Path(manifest.MANIFEST).is_file()

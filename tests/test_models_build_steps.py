@@ -1,0 +1,155 @@
+"""Each step of the quantizer does what it says, on a net small enough to see through."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the quantizer's steps need torch: pip install 'edge-pose[build]'")
+pytest.importorskip("flatbuffers", reason="writes .tflite files: pip install 'edge-pose[build]'")
+
+from ai_edge_litert import schema_py_generated as schema  # noqa: E402 -- after the skips
+
+from models.build import equalize, flat, ranges, rounding, sequential  # noqa: E402 -- after the skips
+from models.build.graph import Net  # noqa: E402 -- after the skips
+from models.build.ranges import Grid  # noqa: E402 -- after the skips
+
+
+def small_model():
+    """PAD-free bottleneck: 3x3 conv (ReLU6) -> 1x1 (linear) -> 1x1 (ReLU6) -> 1x1 (linear) + residual -> 1x1 output."""
+    model = schema.ModelT()
+    model.version, model.operatorCodes, model.buffers = 3, [], [schema.BufferT()]
+    graph = schema.SubGraphT()
+    graph.tensors, graph.operators = [], []
+    model.subgraphs = [graph]
+    rng = np.random.default_rng(0)
+    image = flat.add_tensor(model, [1, 8, 8, 3], "image")
+
+    def convolution(source, channels, kernel, activation, offset=0.0):
+        inputs = int(graph.tensors[source].shape[3])
+        weights = rng.normal(0, (kernel * kernel * inputs) ** -0.5, (channels, kernel, kernel, inputs))
+        spread = np.exp(rng.normal(0, 1, channels))[:, None, None, None]  # uneven channels, as real ones are
+        options = schema.Conv2DOptionsT()
+        options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
+        options.padding, options.fusedActivationFunction = schema.Padding.SAME, activation
+        output = flat.add_tensor(model, [1, 8, 8, channels], "")
+        constants = [
+            flat.add_constant(model, (weights * spread).astype(np.float32), ""),
+            flat.add_constant(model, (offset + rng.normal(0, 0.3, channels)).astype(np.float32), ""),
+        ]
+        graph.operators.append(flat.new_op(model, "CONV_2D", 1, [source, *constants], [output], options=options))
+        return output
+
+    stem = convolution(image, 8, 3, 3)
+    narrow = convolution(stem, 4, 1, 0, offset=20.0)
+    wide = convolution(narrow, 16, 1, 3, offset=-20.0)
+    branch = convolution(wide, 4, 1, 0, offset=-15.0)
+    options = schema.AddOptionsT()
+    total = flat.add_tensor(model, [1, 8, 8, 4], "")
+    graph.operators.append(flat.new_op(model, "ADD", 1, [narrow, branch], [total], options=options))
+    result = convolution(total, 5, 1, 0)
+    flat.set_interface(model, {image: "image"}, {result: "result"}, "a small net")
+    return model
+
+
+@pytest.fixture
+def net():
+    torch.set_grad_enabled(False)
+    return Net(small_model())
+
+
+@pytest.fixture
+def images():
+    return torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def offsets(stats, tensor):
+    """How far each channel's middle is from 0, in the tensor's typical half range."""
+    low, high = stats[tensor].channel_min, stats[tensor].channel_max
+    return ((low + high) / 2).abs().mean() / ((high - low) / 2).median()
+
+
+def test_shift_centres_linear_tensors_and_keeps_the_function(net, images):
+    before = net.forward(images)["result"]
+    stats = equalize.observe(net, images)
+    linear = [op.output for op in net.ops if op.name == "ADD" or op.index == 1]
+    assert equalize.shift(net, stats) == 3
+    after = equalize.observe(net, images)
+    assert torch.allclose(net.forward(images)["result"], before, atol=1e-4)
+    for tensor in linear:
+        assert offsets(after, tensor) < offsets(stats, tensor) / 4
+
+
+def test_equalize_narrows_the_spread_of_channels_and_keeps_the_function(net, images):
+    before = net.forward(images)["result"]
+    stats = equalize.observe(net, images)
+    equalize.shift(net, stats)
+    stats = equalize.observe(net, images)
+    factors = equalize.equalize(net, stats)
+    after = equalize.observe(net, images)
+    assert torch.allclose(net.forward(images)["result"], before, atol=1e-3)
+    assert factors
+    for tensor in factors:
+        reach = torch.maximum(after[tensor].channel_max, -after[tensor].channel_min)
+        old = torch.maximum(stats[tensor].channel_max, -stats[tensor].channel_min) / factors[tensor]
+        assert reach.max() / reach.min() <= old.max() / old.min() * 1.001
+
+
+def test_fold_input_offset_moves_the_offset_into_the_bias(net, images):
+    inside = (..., slice(1, -1), slice(1, -1))  # the zero border is not exact
+    before = net.forward(images)["result"]
+    equalize.fold_input_offset(net, 0.25)
+    assert torch.allclose(net.forward(images - 0.25)["result"][inside], before[inside], atol=1e-4)
+
+
+def test_a_grid_has_an_exact_zero_and_covers_its_range():
+    grid = Grid.over(-1.3, 4.0)
+    assert float(grid.snap(torch.zeros(1))) == 0.0
+    values = torch.linspace(-1.3, 4.0, 1000)
+    assert (grid.snap(values) - values).abs().max() <= grid.scale * 1.01
+    assert float(grid.snap(torch.tensor([100.0]))) == pytest.approx(4.0, abs=grid.scale)
+
+
+def test_tensors_that_tflite_wants_on_one_grid_share_it(net, images):
+    stats = equalize.observe(net, images)
+    grids = ranges.choose(net, stats, Grid(1 / 255, -128), {net.outputs[0]: (-2.0, 3.0)})
+    assert grids[net.input] == Grid(1 / 255, -128)
+    assert grids[net.outputs[0]] == Grid.over(-2.0, 3.0)
+    assert set(grids) == {net.input, *(op.output for op in net.ops)}
+
+
+def test_gptq_keeps_the_output_better_than_plain_rounding(net):
+    op = net.ops[3]
+    weights, bias = net.params[op.index]
+    tensors = {op.inputs[0]: torch.rand(12, 16, 8, 8) @ torch.ones(8, 8) + torch.rand(12, 16, 1, 1)}
+    scale = rounding.weight_scale(weights) * 16  # three bits, so that rounding matters
+
+    def error(integers):
+        target, got = (net.run_op(op, tensors, (w, bias)) for w in (weights, integers * scale))
+        difference = got - target
+        return float((difference - difference.mean((0, 2, 3), keepdim=True)).square().mean())
+
+    assert error(rounding.gptq(op, weights, scale, tensors[op.inputs[0]])) < error(rounding.nearest(weights, scale))
+
+
+@pytest.mark.parametrize("step", ["gptq", "bias", "gain"])
+def test_every_step_of_rounding_is_taken_or_not(net, images, step):
+    stats = equalize.observe(net, images)
+    grids = ranges.choose(net, stats, Grid(1 / 255, -128), {})
+    last = {net.ops[-1].index}
+    full, mixed = sequential.quantize(net, images, grids, last, steps=sequential.Steps(), label="with")
+    without, _ = sequential.quantize(net, images, grids, last, steps=sequential.Steps(**{step: False}), label="without")
+    changed = full.integers if step == "gptq" else full.biases if step == "bias" else full.scales
+    other = without.integers if step == "gptq" else without.biases if step == "bias" else without.scales
+    assert any(not torch.equal(changed[k], other[k]) for k in changed)
+    assert net.ops[-1].index not in mixed.integers
+    assert net.outputs[0] not in mixed.grids
+
+
+def test_the_simulated_int8_net_is_close_to_float(net, images):
+    stats = equalize.observe(net, images)
+    equalize.shift(net, stats)
+    stats = equalize.observe(net, images)
+    grids = ranges.choose(net, stats, Grid(1 / 255, -128), {})
+    full, _ = sequential.quantize(net, images, grids, set(), steps=sequential.Steps(), label="small")
+    target = net.forward(images)["result"]
+    got = full.forward(net, images)["result"]
+    assert (got - target).abs().mean() < 0.02 * target.std()
