@@ -61,7 +61,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 def _add_model_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="MODEL", help="landmark model: lite (fastest), full or heavy (most exact)")
     parser.add_argument("--precision", metavar="P", help="number format: auto, int8, int8-full or float16")
-    parser.add_argument("--device", metavar="DEVICE", help="what runs the models: cpu")
+    parser.add_argument("--device", metavar="DEVICE", help="what runs the models: cpu, or edgetpu[:usb|:pci][:N]")
 
 
 def _add_run(commands: Commands) -> None:

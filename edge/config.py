@@ -94,6 +94,15 @@ class ModelSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     device: Annotated[str, _doc("cpu, or edgetpu[:usb|:pci][:N]", pattern=r"^(cpu|edgetpu(:(usb|pci))?(:\d+)?)$")] = (
         "cpu"
     )
+    detector_device: Annotated[
+        str,
+        _doc("what runs the detector; empty is as device", pattern=r"^(|cpu|edgetpu(:(usb|pci))?(:\d+)?)$"),
+    ] = ""
+    fallback: Annotated[
+        Literal["none", "cpu"],
+        _doc("where an Edge TPU cannot be used: none is an error, cpu goes on with the CPU, and says so"),
+    ] = "none"
+    edgetpu_library: Annotated[str, _doc("path of libedgetpu.so.1; empty is where the system has it")] = ""
     threads: Annotated[int, _doc("CPU threads of a model", ge=1, le=16)] = 2
     runtime: Annotated[
         Literal["auto", "ai-edge-litert", "tflite-runtime"],

@@ -15,7 +15,7 @@ from edge.landmarks import LandmarkModel
 from edge.manifest import ModelStore
 from edge.motion import MotionGate
 from edge.pose import Frame, Pose
-from edge.runtime import Model, load_runtime
+from edge.runtime import load_runtime, open_model
 from edge.smoothing import PoseSmoother
 from edge.tracker import Person, Tracker
 
@@ -50,11 +50,8 @@ class PoseEstimator:
         wanted = settings.model
         self.runtime = load_runtime(wanted.runtime)
         store = ModelStore(Path(wanted.directory) if wanted.directory else None)
-        precision: str = wanted.precision
-        if precision == "auto":
-            precision = store.manifest.default_precision[self.runtime.name]
         self.detector_model, self.landmark_model = (
-            Model(store, store.find(role, variant, precision), self.runtime, wanted.device, wanted.threads)
+            open_model(store, role, variant, wanted, self.runtime)
             for role, variant in (("detector", "detector"), ("landmarks", wanted.model))
         )
         self._detector = Detector(self.detector_model, settings.detector.min_score)

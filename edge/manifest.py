@@ -42,6 +42,17 @@ class Input(msgspec.Struct, frozen=True):
     range: tuple[float, float]
 
 
+class Compilation(msgspec.Struct, frozen=True):
+    """How a model was compiled for the Edge TPU: `sha256` is the plain model's, op counts are of its operators."""
+
+    compiler: str
+    sha256: str
+    edgetpu_ops: int
+    cpu_ops: int
+    on_chip_bytes: int
+    off_chip_bytes: int
+
+
 class Entry(msgspec.Struct, frozen=True):
     """One model file."""
 
@@ -57,6 +68,7 @@ class Entry(msgspec.Struct, frozen=True):
     input: Input
     outputs: list[Tensor]
     committed: bool = True
+    compilation: Compilation | None = None
 
     def output_names(self) -> list[str]:
         """The outputs' tensor names."""
@@ -64,11 +76,12 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """The manifest's content."""
+    """The manifest's content; `edgetpu` holds what `models compile` made of some of the `models`."""
 
     schema: int
     default_precision: dict[str, str]
     models: list[Entry]
+    edgetpu: list[Entry] = []
 
 
 class ModelStore:
@@ -113,6 +126,26 @@ class ModelStore:
                 return entry
         known = ", ".join(f"{entry.variant} {entry.precision}" for entry in entries)
         raise ModelNotFoundError(f"no {role} model {variant} {precision} in {self.directory}; there are: {known}")
+
+    def find_compiled(self, role: str, variant: str) -> Entry:
+        """The entry of a model that was compiled for the Edge TPU.
+
+        Raises:
+            ModelNotFoundError: there is none, or it was compiled from another version of the model.
+        """
+        how = (
+            "On an x86-64 PC: edge-pose models compile --out FOLDER; copy the folder here and set model.directory "
+            "(docs/coral.md)"
+        )
+        for entry in self.manifest.edgetpu:
+            if (entry.role, entry.variant) == (role, variant):
+                plain = self.find(role, variant, entry.precision)
+                if entry.compilation and entry.compilation.sha256 == plain.sha256:
+                    return entry
+                raise ModelNotFoundError(
+                    f"{self.path(entry)} was compiled from another version of {plain.file}; compile it again. {how}"
+                )
+        raise ModelNotFoundError(f"no {role} model {variant} in {self.directory} is compiled for the Edge TPU. {how}")
 
     def read(self, entry: Entry) -> bytes:
         """The model file's bytes, their sum checked.

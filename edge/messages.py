@@ -86,11 +86,25 @@ class PoseMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that the device runs: its role (`detector` or `landmarks`), name and number format."""
+    """A model that the device runs.
+
+    Attributes:
+        role: `detector` or `landmarks`.
+        name: of the model.
+        precision: its number format.
+        device: `cpu`, or the accelerator that runs it.
+        edgetpu_ops: how many of its operators the Edge TPU runs; null on the CPU.
+        cpu_ops: how many the CPU runs although the device is an Edge TPU; null on the CPU.
+        fallback: why the CPU runs it although another device was asked for; empty if nothing fell back.
+    """
 
     role: str
     name: str
     precision: str
+    device: str = "cpu"
+    edgetpu_ops: int | None = None
+    cpu_ops: int | None = None
+    fallback: str = ""
 
 
 class Info(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from edge.pipeline import Controls, Figures, Pipeline
 from edge.pose import Frame
 from edge.publisher import Publisher
 from edge.reporter import Reporter
+from edge.runtime import Model
 from edge.service import LoopState, Service
 from edge.service_camera import opened
 
@@ -126,11 +127,22 @@ def describe(device: str, estimator: PoseEstimator) -> Info:
     models = (estimator.detector_model, estimator.landmark_model)
     return Info(
         device=device,
-        models=tuple(
-            ModelInfo(role=model.entry.role, name=model.entry.name, precision=model.entry.precision) for model in models
-        ),
+        models=tuple(map(_describe_model, models)),
         runtime=f"{estimator.runtime.name} {estimator.runtime.version}",
         delegate=estimator.landmark_model.device,
+    )
+
+
+def _describe_model(model: Model) -> ModelInfo:
+    compilation = model.entry.compilation
+    return ModelInfo(
+        role=model.entry.role,
+        name=model.entry.name,
+        precision=model.entry.precision,
+        device=model.device,
+        edgetpu_ops=compilation.edgetpu_ops if compilation else None,
+        cpu_ops=compilation.cpu_ops if compilation else None,
+        fallback=model.fallback,
     )
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -11,9 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import DelegateError, MissingDependencyError, ModelError
+from edge.config import ModelSettings
+from edge.edgetpu import CUSTOM_OP, DOCS, create_delegate, is_edgetpu
+from edge.errors import ConfigError, DelegateError, MissingDependencyError, ModelError, ModelNotFoundError
 from edge.manifest import Entry, ModelStore
 from edge.pose import ColorOrder
+
+_log = logging.getLogger(__name__)
 
 # The runtimes, preferred one first: the distribution's name and the module that has the Interpreter. ai-edge-litert
 # hands int8 operators to XNNPACK; tflite-runtime 2.14 does not.
@@ -79,32 +84,31 @@ class Model:
 
     Args:
         store: where models are.
-        entry: which one.
+        entry: which one; for an Edge TPU one that was compiled for it.
         runtime: what runs it.
-        device: `cpu`.
+        device: `cpu`, or `edgetpu[:usb|:pci][:N]`.
         threads: CPU threads.
+        library: path of libedgetpu; empty is where the system has it.
+
+    Attributes:
+        fallback: why the CPU runs it although another device was asked for; empty if nothing fell back.
 
     Raises:
         ModelError: missing, damaged, or not a model that this runtime can run.
-        DelegateError: the device is not there.
+        DelegateError: the device cannot be used, or refuses the model.
     """
 
-    def __init__(self, store: ModelStore, entry: Entry, runtime: Runtime, device: str, threads: int) -> None:
-        if device != "cpu":
-            raise DelegateError(f"device {device!r}: this version runs on the CPU only; set device = 'cpu'")
+    def __init__(
+        self, store: ModelStore, entry: Entry, runtime: Runtime, device: str, threads: int, *, library: str = ""
+    ) -> None:
         self.entry = entry
         self.runtime = runtime
         self.device = device
+        self.fallback = ""
         self._path = store.path(entry)
         # The interpreter reads constants from these bytes for as long as it lives.
         self._data = store.read(entry)
-        try:
-            self._interpreter = runtime.module.Interpreter(model_content=self._data, num_threads=threads)
-            self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"{self._path}: {runtime.name} {runtime.version} cannot load this model: {str(error).strip()}"
-            ) from None
+        self._interpreter = self._load(threads, library)
         self._input = self._interpreter.get_input_details()[0]
         self._input_view: Callable[[], NDArray[Any]] = self._interpreter.tensor(self._input["index"])
         self._outputs = {
@@ -117,6 +121,30 @@ class Model:
         low, high = entry.input.range
         self._scale, self._offset = np.float32((high - low) / 255), np.float32(low)
         self._rgb = np.empty((self.input_size_px, self.input_size_px, 3), dtype=np.uint8)
+
+    def _load(self, threads: int, library: str) -> Any:  # noqa: ANN401 -- the runtimes publish no types
+        delegates = None
+        if is_edgetpu(self.device):
+            if CUSTOM_OP.encode() not in self._data:
+                raise DelegateError(
+                    f"device {self.device!r}: {self._path} is not compiled for the Edge TPU, so the CPU would run all "
+                    f"of it. Compile it with `edge-pose models compile` on a PC ({DOCS})."
+                )
+            delegates = [create_delegate(self.runtime.module.load_delegate, self.device, library)]
+        try:
+            interpreter = self.runtime.module.Interpreter(
+                model_content=self._data, num_threads=threads, experimental_delegates=delegates
+            )
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            name, said = f"{self.runtime.name} {self.runtime.version}", str(error).strip()
+            if delegates:
+                raise DelegateError(
+                    f"device {self.device!r}: the Edge TPU refuses {self._path}: {said}. It may have been compiled "
+                    f"for a newer libedgetpu: install a newer one, or compile it again ({DOCS})."
+                ) from None
+            raise ModelError(f"{self._path}: {name} cannot load this model: {said}") from None
+        return interpreter
 
     def _check(self) -> None:
         missing = [name for name in self.entry.output_names() if name not in self._outputs]
@@ -154,10 +182,16 @@ class Model:
 
         Raises:
             ModelError: the runtime failed.
+            DelegateError: the device failed.
         """
         try:
             self._interpreter.invoke()
         except (RuntimeError, ValueError) as error:
+            if is_edgetpu(self.device):
+                raise DelegateError(
+                    f"device {self.device!r}: the Edge TPU failed while running {self._path.name}: "
+                    f"{str(error).strip()}. It may have been unplugged, be too hot, or get too little power ({DOCS})."
+                ) from None
             raise ModelError(f"{self._path}: the model failed while running: {str(error).strip()}") from None
 
     def output(self, name: str) -> NDArray[np.float32]:
@@ -193,3 +227,55 @@ class Model:
     def has_output(self, name: str) -> bool:
         """Whether the model has an output of that name."""
         return name in self._outputs
+
+
+def open_model(store: ModelStore, role: str, variant: str, wanted: ModelSettings, runtime: Runtime) -> Model:
+    """Load the model that the settings ask for on the device that they ask for.
+
+    A device that cannot be used is an error, unless `model.fallback` allows the CPU: then that is logged, and said in
+    the model's `fallback`.
+
+    Args:
+        store: where models are.
+        role: `detector` or `landmarks`.
+        variant: as in the manifest.
+        wanted: [model].
+        runtime: what runs it.
+
+    Raises:
+        ConfigError: a precision that the device cannot run.
+        ModelError: the model cannot be loaded.
+        DelegateError: the device cannot be used.
+    """
+    device = wanted.detector_device if role == "detector" and wanted.detector_device else wanted.device
+    precision: str = wanted.precision
+    if precision == "auto":
+        precision = store.manifest.default_precision[runtime.name]
+    fallback = ""
+    if is_edgetpu(device):
+        check_precision(wanted)
+        try:
+            entry = store.find_compiled(role, variant)
+            return Model(store, entry, runtime, device, wanted.threads, library=wanted.edgetpu_library)
+        except (DelegateError, ModelNotFoundError) as error:
+            if wanted.fallback != "cpu":
+                raise
+            fallback = str(error)
+            _log.warning('the CPU runs the %s model, as model.fallback = "cpu" allows: %s', role, fallback)
+    model = Model(store, store.find(role, variant, precision), runtime, "cpu", wanted.threads)
+    model.fallback = fallback
+    return model
+
+
+def check_precision(wanted: ModelSettings) -> None:
+    """Refuse a precision that an Edge TPU cannot run.
+
+    Raises:
+        ConfigError: of the wrong combination.
+    """
+    on_edgetpu = [device for device in (wanted.device, wanted.detector_device) if is_edgetpu(device)]
+    if on_edgetpu and wanted.precision not in ("auto", "int8-full"):
+        raise ConfigError(
+            f"model.precision = {wanted.precision!r}: device {on_edgetpu[0]!r} runs int8-full only; leave it at auto, "
+            "which also gives a model on the CPU the best precision there"
+        )

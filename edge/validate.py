@@ -6,6 +6,7 @@ from typing import Any
 
 from edge import broker, camera, config
 from edge.errors import ConfigError, UsageError
+from edge.runtime import check_precision
 
 
 def load(config_file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> config.Loaded:
@@ -19,6 +20,7 @@ def load(config_file: Path | None = None, overrides: Mapping[str, Any] | None = 
     judges: dict[str, Callable[[], object]] = {
         "mqtt.broker": lambda: broker.parse(loaded.settings.mqtt.broker),
         "camera.source": lambda: camera.check_form(loaded.settings.camera.source),
+        "model.precision": lambda: check_precision(loaded.settings.model),
     }
     for setting, judge in judges.items():
         try:
