@@ -51,7 +51,7 @@ def test_the_default_precision_of_each_runtime_exists(store):
 
 
 def test_a_model_that_is_not_there(copy):
-    with pytest.raises(ModelNotFoundError, match="no landmarks model lite int3 in .*; there are: .*lite float16"):
+    with pytest.raises(ModelNotFoundError, match=r"no landmarks model lite int3 in .*; there are: .*lite float16"):
         copy.find("landmarks", "lite", "int3")
     with pytest.raises(ModelNotFoundError, match="missing"):
         copy.read(copy.find("landmarks", "full", "float16"))

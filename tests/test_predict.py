@@ -173,7 +173,7 @@ def test_config_show_and_check(tmp_path):
     assert 'model = "full"  # EDGE_POSE_MODEL_MODEL' in shown
 
 
-def test_config_show_hides_the_password_of_a_stream(tmp_path):
+def test_config_show_hides_the_password_of_a_stream():
     source = "rtsp://admin:s3cret@10.0.0.7/live"
     shown = edge_pose("config", "show", environment={"EDGE_POSE_CAMERA_SOURCE": source})
     assert "rtsp://***@10.0.0.7/live" in shown.stdout
