@@ -69,7 +69,7 @@ def test_variables_are_read_as_what_they_stand_for():
 
 
 def test_a_wrong_value_on_the_command_line_is_wrong_usage():
-    with pytest.raises(UsageError, match="command line: model.model = 'x': expected one of") as caught:
+    with pytest.raises(UsageError, match=r"command line: model\.model = 'x': expected one of") as caught:
         config.load(overrides={"model.model": "x"}, environment={})
     assert caught.value.exit_status == 2
 
