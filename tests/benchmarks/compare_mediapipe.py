@@ -25,6 +25,7 @@ from tests.benchmarks import contestants as c
 
 FRAMES = 15  # a block: what fits the memory of several processes
 STARTS = 3
+EMPTY_ROUNDS, EMPTY_FRAMES = 4, 90
 MEMORY_FRAMES = 60
 CLIPS = ("sample", "walk")
 
@@ -42,6 +43,22 @@ def compare(clip: str, variant: str, rounds: int) -> dict[str, Any]:
         "to_mediapipe": {one.name: round(c.ratio(found[one.name], found[tasks]), 3) for one in ours},
         "to_bare": {one.name: round(c.ratio(found[one.name], found[f"{one.name}, bare"]), 3) for one in ours},
     }
+
+
+def empty(variant: str, rounds: int) -> dict[str, float]:
+    """Processor milliseconds per second of a still scene without people, at 30 frames per second."""
+    picture = str(c.empty_picture())
+    found: dict[str, list[float]] = {}
+    with c.broker() as broker:
+        everybody = [*(c.ours(variant, p, broker) for p in c.precisions(variant)), *c.mediapipes(variant)]
+        with c.running(everybody, c.clip_file("sample")):
+            for _ in range(rounds):
+                for one in everybody:
+                    answer = one.ask("empty", EMPTY_FRAMES, picture=picture)
+                    found.setdefault(one.name, []).append(answer["cpu_s"] * 30 / answer["frames"] * 1e3)
+                    if answer["found"]:
+                        print(f"{one.name}: somebody in {answer['found']} of {answer['frames']} empty frames")
+    return {name: round(median(values), 1) for name, values in found.items()}
 
 
 def starts(variant: str) -> dict[str, float]:
@@ -96,6 +113,10 @@ def show(result: dict[str, Any]) -> None:
             for name in found["to_bare"]:
                 print(f"  {name}: {found['to_bare'][name]:.2f} of the bare model, ", end="")
                 print(f"{found['to_mediapipe'][name]:.2f} of MediaPipe {c.TASKS_VERSION}")
+    for variant, found in result["empty_cpu_ms_per_s"].items():
+        print(f"\n{variant}, nobody in view at 30 frames per second: CPU ms per second")
+        for name, value in found.items():
+            print(f"  {name:<32} {value:7.1f}")
     for variant in result["first_pose_s"]:
         print(f"\n{variant}: seconds to the first pose; largest memory in MB on a 720p video and on raw 720p frames")
         for name, seconds in result["first_pose_s"][variant].items():
@@ -117,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "rounds": options.rounds,
         "frames_per_round": FRAMES,
         "clips": {clip: {v: compare(clip, v, options.rounds) for v in options.variants} for clip in CLIPS},
+        "empty_cpu_ms_per_s": {variant: empty(variant, EMPTY_ROUNDS) for variant in options.variants},
         "first_pose_s": {variant: starts(variant) for variant in options.variants},
         "memory_mb": {variant: memory(variant) for variant in options.variants},
     }

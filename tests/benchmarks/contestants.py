@@ -62,6 +62,11 @@ def clip_file(name: str) -> Path:
     return clips.extracted(clips.POSE2SIM, "Pose2Sim/Demo_SinglePerson/videos/cam01.mp4")
 
 
+def empty_picture() -> Path:
+    """A house and a garden, nobody in it: of OpenCV's documentation."""
+    return clips.extracted(clips.OPENCV_DOC, "usr/share/doc/opencv-doc/examples/data/home.jpg")
+
+
 @dataclass(slots=True)
 class Contestant:
     """A process to start. `name` is what it is called in tables; `command` follows it with a clip and a time."""
@@ -88,11 +93,11 @@ class Contestant:
         self.first_pose_s = self._read()["first_pose_s"]
         return self
 
-    def ask(self, what: str, count: int) -> dict[str, Any]:
+    def ask(self, what: str, count: int, **more: str) -> dict[str, Any]:
         """See `worker`."""
         assert self._process is not None
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({what: count}) + "\n")
+        self._process.stdin.write(json.dumps({what: count, **more}) + "\n")
         self._process.stdin.flush()
         return self._read()
 
