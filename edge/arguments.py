@@ -189,10 +189,15 @@ def _add_models(commands: Commands) -> None:
     parser = _add(
         commands,
         "models",
-        "list or verify the model files",
-        "list prints what there is and where it came from; verify compares each file's SHA-256 with the manifest.",
+        "list, verify, check or compile the model files",
+        "list prints what there is and where it came from; verify compares each file's SHA-256 with the manifest; "
+        "check-edgetpu says of a .tflite FILE (or of all int8-full models) which operators an Edge TPU would run; "
+        "compile runs Coral's edgetpu_compiler.",
     )
-    parser.add_argument("action", choices=("list", "verify"))
+    parser.add_argument("action", choices=("list", "verify", "check-edgetpu", "compile"))
+    parser.add_argument("files", metavar="FILE", nargs="*", type=Path, help="for check-edgetpu: .tflite files")
+    parser.add_argument("--model", metavar="MODEL", help="for compile: landmark model to go with the detector")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="for compile: a models folder to write (made if new)")
     _add_settings(parser)
 
 

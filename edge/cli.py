@@ -13,7 +13,7 @@ import msgspec
 from edge import config, validate
 from edge.arguments import parser
 from edge.camera import redact
-from edge.errors import EdgePoseError
+from edge.errors import EdgePoseError, UsageError
 from edge.service import level_prefix, log_to_journal
 
 Command = Callable[[argparse.Namespace], int]
@@ -124,10 +124,21 @@ def _without_secrets(loaded: config.Loaded) -> config.Loaded:
 
 def _models(options: argparse.Namespace) -> int:
     from edge.manifest import ModelStore
+
+    if options.files and options.action != "check-edgetpu":
+        raise UsageError(f"models {options.action}: takes no FILE; only check-edgetpu does")
+    settings = _load(options).model
+    store = ModelStore(Path(settings.directory) if settings.directory else None)
+    if options.action == "compile":
+        from edge.edgetpu_compile import compile_models
+
+        return compile_models(store, settings.model, options.out)
+    if options.action == "check-edgetpu":
+        from edge.edgetpu_check import check_models
+
+        return check_models(options.files or store.paths("int8-full"))
     from edge.modelcheck import list_models, verify_models
 
-    directory = validate.load(options.config).settings.model.directory
-    store = ModelStore(Path(directory) if directory else None)
     return list_models(store) if options.action == "list" else verify_models(store)
 
 

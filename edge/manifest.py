@@ -174,6 +174,18 @@ class ModelStore:
             )
         return data
 
+    def paths(self, precision: str) -> list[Path]:
+        """The files of a precision that are here.
+
+        Raises:
+            ModelNotFoundError: there is none.
+        """
+        every = [self.path(entry) for entry in self.manifest.models if entry.precision == precision]
+        here = [path for path in every if path.is_file()]
+        if not here:
+            raise ModelNotFoundError(f"{self.directory} has no {precision} model; give a FILE")
+        return here
+
     def path(self, entry: Entry) -> Path:
         """Where the model file should be."""
         return self.directory / entry.file

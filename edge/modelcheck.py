@@ -13,6 +13,12 @@ def list_models(store: ModelStore) -> int:
         source = f"{entry.source.package} {entry.source.version}, {entry.licence}"
         absent = "" if store.path(entry).is_file() else "  (not here)"
         print(f"{entry.name:<22} {entry.precision:<10} {entry.bytes:>10,}  {source}{absent}")
+    for entry in store.manifest.edgetpu:
+        made = entry.compilation
+        how = (
+            f"edgetpu_compiler {made.compiler}: {made.edgetpu_ops} operators, {made.cpu_ops} on the CPU" if made else ""
+        )
+        print(f"{entry.name:<22} {'Edge TPU':<10} {entry.bytes:>10,}  {how}")
     for runtime, precision in store.manifest.default_precision.items():
         print(f"{runtime} runs {precision} by default")
     print(f"folder: {store.directory}")
@@ -22,8 +28,8 @@ def list_models(store: ModelStore) -> int:
 def verify_models(store: ModelStore) -> int:
     """Compare each model file with its sum; returns 1 if one that belongs here is missing or differs."""
     status = 0
-    for entry in store.manifest.models:
-        if not entry.committed and not store.path(entry).is_file():
+    for entry in [*store.manifest.models, *store.manifest.edgetpu]:
+        if entry.compilation is None and not entry.committed and not store.path(entry).is_file():
             print(f"absent   {entry.file} (not shipped)")
             continue
         try:
