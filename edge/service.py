@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 # Seconds between two STATUS lines; the frame rate in it is over this time.
 STATUS_INTERVAL_S: Final = 5.0
+# How long a service manager that does not read may hold up the one message that must not be lost.
+READY_TIMEOUT_S: Final = 2.0
 # The watchdog is fed this often within its time.
 FEEDS_PER_WATCHDOG: Final = 6
 # A run of this length was a good one: the next failure is the first again.
@@ -61,12 +63,12 @@ class Notifier:
         return bool(self._address)
 
     def send(self, **fields: str) -> None:
-        """Send `NAME=value` lines in one datagram. Does not wait: a full socket loses the message."""
+        """Send `NAME=value` lines in one datagram. A full socket loses the message, but for READY, which waits a little."""
         if not self._address:
             return
         text = "\n".join(f"{name}={' '.join(value.split())}" for name, value in fields.items())
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
-            notify.setblocking(False)
+            notify.settimeout(READY_TIMEOUT_S if "READY" in fields else 0)
             try:
                 notify.sendto(text.encode(), self._address)
             except OSError as error:
@@ -193,7 +195,7 @@ class Service:
             doing = "switched off by command"
         elif not self._frames:
             doing = "starting: no frame yet"
-        elif elapsed_s < STATUS_INTERVAL_S:  # right after the first frame, which makes no rate
+        elif not self._ready:  # right after the first frame, which makes no rate
             doing = f"running: {people}"
         else:
             doing = f"running: {(self._frames - self._frames_at_status) / elapsed_s:.1f} fps, {people}"

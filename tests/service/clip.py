@@ -1,0 +1,31 @@
+"""Write a picture and ten frames of the sample clip into a folder, 640x360: clip.py FOLDER."""
+
+import sys
+from pathlib import Path
+
+import cv2
+
+from edge.sample import clip_path
+
+FIRST_FRAME, FRAMES, STEP = 60, 10, 3
+SIZE = (640, 360)
+
+
+def main() -> None:
+    """Write picture.png and clip.avi, whose Motion JPEG every machine decodes to the same pixels."""
+    folder = Path(sys.argv[1])
+    capture = cv2.VideoCapture(str(clip_path()))
+    writer = cv2.VideoWriter(str(folder / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30 / STEP, SIZE)
+    for number in range(FIRST_FRAME + FRAMES * STEP):
+        more, image = capture.read()
+        assert more
+        if number >= FIRST_FRAME and (number - FIRST_FRAME) % STEP == 0:
+            small = cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA)
+            writer.write(small)
+            if number == FIRST_FRAME:
+                cv2.imwrite(str(folder / "picture.png"), small)
+    writer.release()
+    capture.release()
+
+
+main()
