@@ -38,7 +38,7 @@ def doctor(config_file: Path | None, overrides: Mapping[str, Any], *, as_json: b
     else:
         problems = sum(finding.state == "problem" for finding in findings)
         warnings = sum(finding.state == "warning" for finding in findings)
-        print(f"\n{problems} problems that would stop `edge-pose run`, {warnings} warnings.")
+        print(f"\nProblems that would stop `edge-pose run`: {problems}. Warnings: {warnings}.")
     return int(stopped)
 
 

@@ -77,7 +77,8 @@ def cameras(settings: Settings) -> Iterator[Finding]:
 def _missing_picamera2(said: str, there: str) -> Finding:
     text, _, command = said.rpartition(": ")
     mend = command or "install picamera2"
-    return problem("camera", f"{text or said}. There are: {there}", f"{mend}; or set camera.source to another camera")
+    text = (text or said).removesuffix("On Raspberry Pi OS").rstrip(" .")
+    return problem("camera", f"{text}. There are: {there}", f"{mend}; or set camera.source to another camera")
 
 
 def permissions(settings: Settings) -> Iterator[Finding]:
@@ -163,7 +164,7 @@ def broker(settings: Settings) -> Iterator[Finding]:
         yield warning("broker", str(error), mend)
     except BrokerError as error:
         mend = "set mqtt.broker to where it is; for one on this machine: sudo apt install -y mosquitto"
-        yield warning("broker", f"{error}. `run` goes on without it and tries again", mend)
+        yield warning("broker", f"{error} (`run` goes on without it and tries again)", mend)
     else:
         yield ok(
             "broker", f"{mqtt.broker} lets us in, MQTT {protocol}" + (f", as {mqtt.username}" if mqtt.username else "")

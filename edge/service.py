@@ -63,7 +63,7 @@ class Notifier:
         return bool(self._address)
 
     def send(self, **fields: str) -> None:
-        """Send `NAME=value` lines in one datagram. A full socket loses the message, but for READY, which waits a little."""
+        """Send `NAME=value` lines in one datagram. A full socket loses it; only READY waits a little for room."""
         if not self._address:
             return
         text = "\n".join(f"{name}={' '.join(value.split())}" for name, value in fields.items())
