@@ -107,6 +107,8 @@ def password(settings: MqttSettings) -> str | None:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"mqtt.password_file: {path} cannot be read: {error}") from None
+    if not settings.password_file and not any(lines):
+        return None  # the unit's credential is blank where nobody has set a password
     if len(lines) != 1 or not lines[0]:
         raise ConfigError(f"mqtt.password_file: {path} has {len(lines)} lines; expected one, the password")
     return lines[0]

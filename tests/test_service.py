@@ -16,7 +16,7 @@ import pytest
 from brokers import eventually
 from conftest import settings
 
-from edge import camera_live, health, service
+from edge import broker, camera_live, health, service
 from edge.camera_live import LiveSource, Picture
 from edge.camera_source import Source
 from edge.errors import ConfigError, SourceError, SourceNotFoundError
@@ -367,6 +367,19 @@ def test_log_lines_carry_levels_for_the_journal(monkeypatch):
     assert line(logging.DEBUG) == "<7>one\n<7>two"
     monkeypatch.delenv("JOURNAL_STREAM")
     assert line(logging.ERROR) == "one\ntwo"
+
+
+def test_a_blank_credential_is_no_password(tmp_path, monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    credential = tmp_path / broker.CREDENTIAL
+    mqtt = settings(mqtt__username="me").mqtt
+    credential.write_text("\n")
+    assert broker.password(mqtt) is None
+    credential.write_text("secret\n")
+    assert broker.password(mqtt) == "secret"
+    credential.write_text("secret\nmore\n")
+    with pytest.raises(ConfigError, match="2 lines"):
+        broker.password(mqtt)
 
 
 def test_run_tells_its_manager_from_start_to_stop(manager, clip):
