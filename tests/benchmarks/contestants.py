@@ -164,8 +164,8 @@ def running(contestants: Sequence[Contestant], clip: Path) -> Iterator[None]:
 def cpu_rounds(contestants: Sequence[Contestant], rounds: int, frames: int) -> dict[str, list[float]]:
     """Processor milliseconds per frame of each, round by round, taking turns; `NAME, bare` is our model by itself.
 
-    The first round, in which people are detected and caches fill, is not counted. Fewer than all frames with somebody
-    found would compare different work, so that ends the comparison.
+    The first round, in which people are detected and caches fill, is not counted. Frames in which somebody was lost
+    mean other work than following; they are reported.
     """
     found: dict[str, list[float]] = {}
     for number in range(rounds + 1):
@@ -186,3 +186,8 @@ def cpu_rounds(contestants: Sequence[Contestant], rounds: int, frames: int) -> d
 def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
     """The median of the ratios of the same round: what slows the machine down slows both."""
     return median(a / b for a, b in zip(numerator, denominator, strict=True))
+
+
+def best_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
+    """The ratio of the two least values: each as it is when nothing else disturbs."""
+    return min(numerator) / min(denominator)

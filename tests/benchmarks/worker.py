@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 # Threads that publish or clean up may have work left when the last frame is done; it is counted too.
 SETTLE_S = 0.03
 
+# After a clip's start, so many frames are for finding people.
+FOLLOW = 5
 # A picture without people: its noise (standard deviation, of 255), how many different ones, frames before counting.
 NOISE, DIFFERENT_PICTURES, FORGET = 3.0, 10, 60
 
@@ -52,6 +54,14 @@ class Clip:
         self._capture = cv2.VideoCapture(path)
         self._interval_s = 1 / (self._capture.get(cv2.CAP_PROP_FPS) or 30.0)
         self._number = 0
+
+    def start_anew(self, frames: int) -> bool:
+        """Go back to the clip's start unless it has so many frames left; returns whether it did."""
+        left = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) - self._capture.get(cv2.CAP_PROP_POS_FRAMES)
+        if left >= frames:
+            return False
+        self._capture = cv2.VideoCapture(self._path)
+        return True
 
     def pass_time(self, frames: int) -> float:
         """Let so many frames' time go by; returns the time before."""
@@ -122,6 +132,9 @@ def serve(clip: str, started_s: float, make: Callable[[], Engine]) -> None:
 
 
 def _block(engine: Engine, frames: Clip | RawClip, count: int) -> dict[str, Any]:
+    if isinstance(frames, Clip) and frames.start_anew(count):
+        # People are somewhere else now and are detected again; only frames in which they are followed count.
+        engine.process(*zip(*(frames.read() for _ in range(FOLLOW)), strict=True))
     images, times_s = zip(*(frames.read() for _ in range(count)), strict=True)
     start_s = time.process_time()
     found = engine.process(images, times_s)
