@@ -9,6 +9,8 @@ from edge.sample import clip_path
 
 FIRST_FRAME, FRAMES, STEP = 60, 10, 3
 SIZE = (640, 360)
+# Rows and columns of the clip's first frame here, 16 to 9, in which somebody fills the picture.
+PERSON = (slice(250, 738), slice(900, 1768))
 
 
 def main() -> None:
@@ -23,7 +25,8 @@ def main() -> None:
             small = cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA)
             writer.write(small)
             if number == FIRST_FRAME:
-                cv2.imwrite(str(folder / "picture.png"), small)
+                closer = cv2.resize(image[PERSON], SIZE, interpolation=cv2.INTER_AREA)
+                cv2.imwrite(str(folder / "picture.png"), closer)
     writer.release()
     capture.release()
 
