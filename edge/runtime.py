@@ -137,7 +137,7 @@ class Model:
             )
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            name, said = f"{self.runtime.name} {self.runtime.version}", str(error).strip()
+            name, said = f"{self.runtime.name} {self.runtime.version}", _sentence(error)
             if delegates:
                 raise DelegateError(
                     f"device {self.device!r}: the Edge TPU refuses {self._path}: {said}. It may have been compiled "
@@ -190,7 +190,7 @@ class Model:
             if is_edgetpu(self.device):
                 raise DelegateError(
                     f"device {self.device!r}: the Edge TPU failed while running {self._path.name}: "
-                    f"{str(error).strip()}. It may have been unplugged, be too hot, or get too little power ({DOCS})."
+                    f"{_sentence(error)}. It may have been unplugged, be too hot, or get too little power ({DOCS})."
                 ) from None
             raise ModelError(f"{self._path}: the model failed while running: {str(error).strip()}") from None
 
@@ -229,6 +229,11 @@ class Model:
         return name in self._outputs
 
 
+def _sentence(error: Exception) -> str:
+    """What a runtime says, in one line."""
+    return " ".join(str(error).split()).rstrip(".")
+
+
 def open_model(store: ModelStore, role: str, variant: str, wanted: ModelSettings, runtime: Runtime) -> Model:
     """Load the model that the settings ask for on the device that they ask for.
 
@@ -248,12 +253,12 @@ def open_model(store: ModelStore, role: str, variant: str, wanted: ModelSettings
         DelegateError: the device cannot be used.
     """
     device = wanted.detector_device if role == "detector" and wanted.detector_device else wanted.device
+    check_precision(wanted)
     precision: str = wanted.precision
     if precision == "auto":
         precision = store.manifest.default_precision[runtime.name]
     fallback = ""
     if is_edgetpu(device):
-        check_precision(wanted)
         try:
             entry = store.find_compiled(role, variant)
             return Model(store, entry, runtime, device, wanted.threads, library=wanted.edgetpu_library)
