@@ -3,7 +3,8 @@
 Usage, from the root of the repository: scripts/check-speed [--write]
 
 Absolute times say more about a machine's mood than about the code; the ratio of the whole loop to its own model, taken
-in turns in one process, at the best of some rounds each, hardly moves. Each machine has its file in tests/benchmarks/reference/; `--write` makes it.
+in turns in one process, at the best of some rounds each, hardly moves. Each machine has its file in
+tests/benchmarks/reference/; `--write` makes it.
 """
 
 import argparse
