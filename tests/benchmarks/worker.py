@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 SETTLE_S = 0.03
 
 # After a clip's start, so many frames are for finding people.
-FOLLOW = 5
+FOLLOW = 10
 # A picture without people: its noise (standard deviation, of 255), how many different ones, frames before counting.
 NOISE, DIFFERENT_PICTURES, FORGET = 3.0, 10, 60
 
