@@ -434,7 +434,7 @@ def upgrade(device: Device) -> str:
         command = device.machine.out("tr", "\\0", " ", f"/proc/{device.machine.main_pid(unit)}/cmdline")
         assert "8.0.1" in command, command
     device.poses_flow(10)
-    return "8.0.0 -> 8.0.1, both units; min_score = 0.45 shown"
+    return "8.0.0 to 8.0.1, both units; min_score = 0.45 shown"
 
 
 def upgrade_to_truncated(device: Device) -> str:
@@ -443,6 +443,7 @@ def upgrade_to_truncated(device: Device) -> str:
     status, output = device.install("truncated")
     assert status == 1, output
     assert "models of this release are damaged" in output, output
+    assert "8.0.2" not in device.machine.out("ls", "/opt/edge-pose/releases")
     assert device.release() == "8.0.1"
     assert device.machine.main_pid() == process
     return "refused before the switch; the old one was not touched"
