@@ -32,13 +32,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         settings: of the loop.
+        live: whether frames come at their own pace, read by a thread of their own.
         started_s: when the process was started, seconds since 1970.
         seconds: stop after so long, counted from the first frame; None is no limit.
         frames: stop after so many; None is no limit.
     """
 
     settings: Settings
-    started_s: float
+    live: bool
+    started_s: float = 0.0
     seconds: float | None = None
     frames: int | None = None
 
@@ -92,7 +94,6 @@ class Meter:
         self.size_px = (0, 0)
         self._job = job
         self._controls = controls
-        self._paced = job.settings.camera.realtime
         self._first: tuple[float, float, float] | None = None
         self._last = (0.0, 0.0, 0.0)
         self._last_number = -1
@@ -103,7 +104,7 @@ class Meter:
         self.frames += 1
         self.dropped += max(0, frame.number - self._last_number - 1)
         self._last_number = frame.number
-        if self._first is not None and not self._paced:
+        if self._first is not None and not self._job.live:
             # A file is read between two frames; its frame is available as soon as it is decoded.
             self.capture_ms.append(max(0.0, frame.available_s - self._last[0]) * 1e3)
         self.size_px = (frame.width_px, frame.height_px)
@@ -142,7 +143,7 @@ def measure(job: Job) -> Figures:
     figures = run_loop(job.settings, controls, [meter.hear], observers=[meter.see], duration_s=limit_s)
     seconds, cpu_s, thread_cpu_s = meter.elapsed()
     stage_ms = {stage: list(samples) for stage, samples in figures.stage_ms.items()}
-    if not job.settings.camera.realtime:
+    if not job.live:
         stage_ms = {"capture": meter.capture_ms, **stage_ms}
     return Figures(
         frames=figures.frames,

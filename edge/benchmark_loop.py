@@ -139,7 +139,8 @@ class Loops:
         Raises:
             EdgePoseError: the source, a model or the broker fails.
         """
-        job = Job(settings=self._settings(source, paced=name == "paced"), started_s=0, frames=frames, seconds=seconds)
+        settings = self._settings(source, paced=name == "paced")
+        job = Job(settings=settings, live=name != "clip", frames=frames, seconds=seconds)
         with reading(self.mqtt) as reader:
             figures = run_child(job, lambda seen: self.say(_so_far(name, seen)))
         return self._loop(name, source, figures, reader.arrival_ms)
@@ -150,7 +151,7 @@ class Loops:
         Raises:
             EdgePoseError: the source, a model or the broker fails.
         """
-        job = Job(settings=self._settings(source, paced=False), started_s=0, seconds=seconds)
+        job = Job(settings=self._settings(source, paced=False), live=False, seconds=seconds)
         watch = Watch(machine, max(1.0, seconds / MOMENTS), self.say)
         with reading(self.mqtt):
             figures = run_child(job, watch.hear)

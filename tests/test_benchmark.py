@@ -9,13 +9,14 @@ from pathlib import Path
 import jsonschema
 import msgspec
 import pytest
+from camera_servers import NetworkCamera
 from conftest import settings
 
 from edge import benchmark_broker
 from edge.benchmark_broker import benchmark_broker as open_broker
 from edge.benchmark_child import Job, Progress
 from edge.benchmark_html import page
-from edge.benchmark_loop import Watch, run_child
+from edge.benchmark_loop import Loops, Watch, run_child
 from edge.benchmark_result import Moment, Result, State, Times, read
 from edge.benchmark_text import compared, comparison, differences, report
 from edge.errors import SourceNotFoundError, UsageError
@@ -196,9 +197,20 @@ def test_outputs_that_cannot_be_written_are_refused_before_anything_is_measured(
 
 
 def test_an_error_of_the_loops_process_arrives_as_itself(tmp_path):
-    job = Job(settings=settings(camera__source=str(tmp_path / "none.mp4")), started_s=0, frames=2)
+    job = Job(settings=settings(camera__source=str(tmp_path / "none.mp4")), live=False, frames=2)
     with pytest.raises(SourceNotFoundError, match=r"none\.mp4"):
         run_child(job, lambda _: None)
+
+
+def test_a_camera_is_measured_at_its_own_rate_and_its_password_is_not_told():
+    with NetworkCamera("mjpeg", fps=30) as camera, open_broker(settings().mqtt, None) as (mqtt, _):
+        loop = Loops(settings(), mqtt, "lite", lambda _: None).measure("camera", camera.url, seconds=1.0)
+    assert loop.frames > 1
+    assert 0 < loop.fps < 36
+    assert "capture" not in loop.stage_ms
+    assert loop.age_ms.count == loop.frames
+    assert "secret-word" not in loop.source
+    assert (loop.with_people, loop.without_detection, loop.first_pose_s) == (0, None, None)
 
 
 def test_without_mosquitto_the_demos_broker_serves(monkeypatch):
