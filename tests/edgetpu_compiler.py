@@ -63,7 +63,7 @@ def main() -> int:
     print(f"Model{'s' * (len(models) > 1)} compiled successfully in 3173 ms.\n")
     for model in models:
         plain = model.read_bytes()
-        made = {"nothing": plain, "renamed": compiled((1, 256, 256, 3), [("other", (1, 4))])}.get(behaviour)
+        made = {"nothing": plain, "renamed": compiled((1, 256, 256, 3), [("other", (1, 4), 0.1)])}.get(behaviour)
         (out / f"{model.stem}_edgetpu.tflite").write_bytes(made or compiled_of(plain))
         partly = behaviour == "partly"
         section = SECTION.format(

@@ -130,11 +130,14 @@ class Builder:
         return bytes(builder.Output())
 
 
-def compiled(image_shape: Sequence[int], outputs: Sequence[tuple[str, Sequence[int]]]) -> bytes:
-    """What the compiler makes of a model that maps as a whole: one custom operator from the image to the outputs."""
+def compiled(image_shape: Sequence[int], outputs: Sequence[tuple[str, Sequence[int], float]]) -> bytes:
+    """What the compiler makes of a model that maps as a whole: one custom operator from the image to the outputs.
+
+    Each output is a name, a shape and a scale.
+    """
     build = Builder()
     image = build.tensor(image_shape, name="image", scale=1 / 255, zero=-128)
-    ends = [build.tensor(shape, name=name) for name, shape in outputs]
+    ends = [build.tensor(shape, name=name, scale=scale) for name, shape, scale in outputs]
     build.op("CUSTOM", [image], ends, custom_code=CUSTOM_OP)
     return build.finish([image], ends)
 
@@ -144,7 +147,8 @@ def compiled_of(data: bytes) -> bytes:
     graph = schema.ModelT.InitFromPackedBuf(data, 0).subgraphs[0]
     image = graph.tensors[graph.inputs[0]]
     ends = [graph.tensors[index] for index in graph.outputs]
-    return compiled(list(image.shape), [(end.name.decode(), list(end.shape)) for end in ends])
+    outputs = [(end.name.decode(), list(end.shape), float(end.quantization.scale[0])) for end in ends]
+    return compiled(list(image.shape), outputs)
 
 
 def detector() -> bytes:

@@ -195,7 +195,7 @@ def test_memory_is_that_of_the_parameters(mib, word):
 
 def test_a_compiled_model_is_known_as_one(tmp_path, capsys):
     path = tmp_path / "x_edgetpu.tflite"
-    path.write_bytes(compiled((1, 8, 8, 3), [("out", (1, 4))]))
+    path.write_bytes(compiled((1, 8, 8, 3), [("out", (1, 4), 0.1)]))
     assert main(["models", "check-edgetpu", str(path)]) == 0
     assert "comes from the compiler" in capsys.readouterr().out
 
