@@ -222,9 +222,15 @@ def restart_delay_s(failed: int) -> float:
     return min(2.0 ** (failed - QUICK_RESTARTS + 1), LONGEST_DELAY_S)
 
 
+def _heard_by_journal() -> bool:
+    """Whether standard error is the stream that systemd gave; a terminal of a desktop may inherit the variable alone."""
+    status = os.fstat(2)
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
 def level_prefix(level: int) -> str:
     """What a line on standard error starts with for the journal to know its level; empty if nobody reads it so."""
-    if "JOURNAL_STREAM" not in os.environ:
+    if not _heard_by_journal():
         return ""
     return f"<{next((number for least, number in SYSLOG_LEVELS if level >= least), SYSLOG_DEBUG)}>"
 
@@ -240,7 +246,7 @@ class JournalFormatter(logging.Formatter):
 
 def log_to_journal() -> None:
     """Have the log carry levels, and the watchdog's SIGABRT print what each thread was doing; only under systemd."""
-    if "JOURNAL_STREAM" not in os.environ:
+    if not _heard_by_journal():
         return
     for handler in logging.getLogger().handlers:
         handler.setFormatter(JournalFormatter("%(message)s"))

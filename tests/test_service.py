@@ -355,7 +355,8 @@ def test_a_stop_during_the_delay_counts_anew(manager, tmp_path):
 
 
 def test_log_lines_carry_levels_for_the_journal(monkeypatch):
-    monkeypatch.setenv("JOURNAL_STREAM", "8:1")
+    stream = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{stream.st_dev}:{stream.st_ino}")
     formatter = JournalFormatter("%(message)s")
 
     def line(level):
@@ -365,7 +366,7 @@ def test_log_lines_carry_levels_for_the_journal(monkeypatch):
     assert line(logging.WARNING) == "<4>one\n<4>two"
     assert line(logging.INFO) == "<6>one\n<6>two"
     assert line(logging.DEBUG) == "<7>one\n<7>two"
-    monkeypatch.delenv("JOURNAL_STREAM")
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1")  # inherited by a terminal
     assert line(logging.ERROR) == "one\ntwo"
 
 

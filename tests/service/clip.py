@@ -9,8 +9,8 @@ from edge.sample import clip_path
 
 FIRST_FRAME, FRAMES, STEP = 60, 10, 3
 SIZE = (640, 360)
-# Rows and columns of the clip's first frame here, 16 to 9, in which somebody fills the picture.
-PERSON = (slice(250, 738), slice(900, 1768))
+# Rows and columns of the clip, 16 to 9, in which somebody is to be seen in each of these frames.
+PERSON = (slice(506, 994), slice(900, 1768))
 
 
 def main() -> None:
@@ -26,11 +26,10 @@ def main() -> None:
         more, image = capture.read()
         assert more
         if number >= FIRST_FRAME and (number - FIRST_FRAME) % STEP == 0:
-            small = cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA)
-            writer.write(small)
+            picture = cv2.resize(image[PERSON], SIZE, interpolation=cv2.INTER_AREA)
+            writer.write(picture)
             if number == FIRST_FRAME:
-                closer = cv2.resize(image[PERSON], SIZE, interpolation=cv2.INTER_AREA)
-                cv2.imwrite(str(folder / "picture.png"), closer)
+                cv2.imwrite(str(folder / "picture.png"), picture)
     writer.release()
     capture.release()
 
