@@ -223,7 +223,7 @@ def restart_delay_s(failed: int) -> float:
 
 
 def _heard_by_journal() -> bool:
-    """Whether standard error is the stream that systemd gave; a terminal of a desktop may inherit the variable alone."""
+    """Whether standard error is the stream that systemd gave; a desktop's terminal may inherit the variable alone."""
     status = os.fstat(2)
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
