@@ -260,9 +260,9 @@ def open_model(store: ModelStore, role: str, variant: str, wanted: ModelSettings
     fallback = ""
     if is_edgetpu(device):
         try:
-            entry = store.find_compiled(role, variant)
+            entry = _find_compiled(store, role, variant, device)
             return Model(store, entry, runtime, device, wanted.threads, library=wanted.edgetpu_library)
-        except (DelegateError, ModelNotFoundError) as error:
+        except DelegateError as error:
             if wanted.fallback != "cpu":
                 raise
             fallback = str(error)
@@ -270,6 +270,13 @@ def open_model(store: ModelStore, role: str, variant: str, wanted: ModelSettings
     model = Model(store, store.find(role, variant, precision), runtime, "cpu", wanted.threads)
     model.fallback = fallback
     return model
+
+
+def _find_compiled(store: ModelStore, role: str, variant: str, device: str) -> Entry:
+    try:
+        return store.find_compiled(role, variant)
+    except ModelNotFoundError as error:
+        raise DelegateError(f"device {device!r}: {error}") from None
 
 
 def check_precision(wanted: ModelSettings) -> None:

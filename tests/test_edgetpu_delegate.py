@@ -147,14 +147,15 @@ class Started:
         )
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(folder / "notify"))
+        self.said = (folder / "said").open("a+")
+        stream = os.fstat(self.said.fileno())
         environment = {
             **os.environ,
             "NOTIFY_SOCKET": str(folder / "notify"),
             "WATCHDOG_USEC": str(int(WATCHDOG_S * 1e6)),
-            "JOURNAL_STREAM": "1:1",
+            "JOURNAL_STREAM": f"{stream.st_dev}:{stream.st_ino}",
             "TEST_DELEGATE": mode,
         }
-        self.said = (folder / "said").open("w+")
         command = [sys.executable, "-m", "edge", "run", "--config", str(folder / "config.toml")]
         self.process = subprocess.Popen(command, env=environment, cwd=TESTS.parent, stderr=self.said)
 
