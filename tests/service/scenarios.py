@@ -431,7 +431,7 @@ def upgrade(device: Device) -> str:
     for unit in (UNIT, "edge-pose@door.service"):
         executable = device.machine.out("readlink", f"/proc/{device.machine.main_pid(unit)}/cwd")
         assert executable.startswith("/run/edge-pose"), executable
-        command = device.machine.out("tr", "\\0", " ", f"/proc/{device.machine.main_pid(unit)}/cmdline")
+        command = device.machine.out("cat", f"/proc/{device.machine.main_pid(unit)}/cmdline")
         assert "8.0.1" in command, command
     device.poses_flow(10)
     return "8.0.0 to 8.0.1, both units; min_score = 0.45 shown"
