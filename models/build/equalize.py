@@ -229,7 +229,9 @@ def _component(net: Net, tensors: list[int]) -> _Component | None:
     return _Component(tensors, convolutions, readers)
 
 
-RELU6_HEADROOM = 5.8  # a channel scaled to here keeps a little room below 6 for values that calibration did not see
+# A channel behind a ReLU6 is scaled until the largest value that calibration saw gets here; the room up to 6 is for
+# values that it did not see. Small maps have few values, so their largest is the least known.
+RELU6_TARGETS = ((4, 3.5), (16, 5.0), (1 << 30, 5.6))  # (largest side, target)
 
 
 def _channel_scale(net: Net, component: _Component, stats: dict[int, Stats], alpha: float, cap: float) -> Tensor:
@@ -249,7 +251,9 @@ def _channel_scale(net: Net, component: _Component, stats: dict[int, Stats], alp
     if not clipped:
         return wanted.clamp(1, cap)
     top = largest(clipped, upper_only=True).clamp_min(1e-3)
-    limit = torch.where(top > 5.5, torch.ones_like(top), RELU6_HEADROOM / top).clamp(1, cap)
+    side = min(net.shapes[t][1] for t in clipped)
+    target = next(value for largest_side, value in RELU6_TARGETS if side <= largest_side)
+    limit = (target / top).clamp(1, cap)
     # A depthwise convolution has a weight scale for each input channel: nothing is lost by going all the way.
     if len(component.tensors) == 1 and all(op.depthwise for op in component.readers):
         return limit

@@ -8,7 +8,7 @@ from models.build.graph import Op, pad_same
 
 WEIGHT_MAX = 127
 # Input patches that a covariance is taken over: a depthwise kernel has 9 or 25 columns, others up to some hundreds.
-ROWS, DEPTHWISE_ROWS = 40_000, 6_000
+ROWS, DEPTHWISE_ROWS = 16_000, 6_000
 
 
 def weight_scale(weights: Tensor) -> Tensor:
