@@ -92,7 +92,7 @@ def _parts(device: str) -> tuple[str, int | None]:
 
 
 def devices(sysfs: Path = Path("/sys"), dev: Path = Path("/dev")) -> list[EdgeTpu]:
-    """The Edge TPUs that this machine's kernel knows, PCIe first, as the library counts them."""
+    """The Edge TPUs that this machine's kernel knows, PCIe first; the library's own order is not published."""
     found = []
     for path in sorted((sysfs / "bus/pci/devices").glob("*")):
         if (_read(path / "vendor"), _read(path / "device")) == PCI_ID:
@@ -145,7 +145,7 @@ def load_library(name: str = "") -> ctypes.CDLL | Fault:
         mend = f"install a libedgetpu that was built for this system ({DOCS} says which package)"
         return Fault("library-broken", f"{name} cannot be loaded: {reason}", mend)
     if not hasattr(library, "tflite_plugin_create_delegate"):
-        mend = f"install a libedgetpu of version 13 or later ({DOCS}), and check model.edgetpu_library"
+        mend = f"install libedgetpu ({DOCS} says which package), and check model.edgetpu_library"
         return Fault("library-broken", f"{name} is no libedgetpu that this program can use: it makes no delegate", mend)
     return library
 

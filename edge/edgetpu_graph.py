@@ -1,5 +1,6 @@
 """A .tflite file's operators and tensors as plain values, for judging them without a runtime's kernels."""
 
+import struct
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
@@ -11,6 +12,17 @@ from edge.errors import MissingDependencyError, ModelError
 
 # First bytes of every .tflite file, after a word of offset.
 IDENTIFIER: Final = b"TFL3"
+# What the flatbuffers reader raises when offsets lead nowhere.
+DAMAGE: Final = (
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +97,8 @@ def read_graph(data: bytes, path: object) -> Graph:
     try:
         model = schema.ModelT.InitFromPackedBuf(data, 0)
         return _convert(schema, model)
-    # What the flatbuffers reader does with offsets that lead nowhere.
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError):
+    except DAMAGE:
         raise wrong from None
-    except Exception as error:
-        if type(error).__module__ == "struct":
-            raise wrong from None
-        raise
 
 
 def _schema() -> ModuleType:

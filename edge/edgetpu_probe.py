@@ -39,15 +39,16 @@ def probe(model: ModelSettings, device: str, timeout_s: float = TIMEOUT_S) -> Fa
     return None
 
 
-def main(runtime: str, device: str, library: str) -> int:
-    """The child: 0 if the device opens."""
+def main(runtime: str = "auto", device: str = "edgetpu", library: str = "") -> int:
+    """The child: 0 if the device opens. By hand: `python -m edge.edgetpu_probe [RUNTIME [DEVICE [LIBRARY]]]`."""
     try:
         create_delegate(load_runtime(runtime).module.load_delegate, device, library)
     except EdgePoseError as error:
         print(error, file=sys.stderr)
         return 1
+    print(f"{device} opens")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:4]))

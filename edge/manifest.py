@@ -158,11 +158,11 @@ class ModelStore:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            hint = (
-                "Reinstall edge-pose to bring it back."
-                if entry.committed
-                else f"It is not shipped; `python -m models.build {entry.variant}` makes it."
-            )
+            hint = f"It is not shipped; `python -m models.build {entry.variant}` makes it."
+            if entry.committed:
+                hint = "Reinstall edge-pose to bring it back."
+            elif entry.compilation:
+                hint = "Compile it again (docs/coral.md)."
             raise ModelNotFoundError(f"{path}: the model file is missing. {hint}") from None
         except OSError as error:
             raise ModelError(f"{path}: the model file cannot be read: {error}") from None

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -36,13 +37,22 @@ def environment_of(runtime: str) -> dict[str, str]:
         pytest.skip(f"{TFLITE} has no wheel for Python {sys.version_info[0]}.{sys.version_info[1]}; it ends at 3.11")
     if importlib.metadata.version("numpy") >= "2":
         pytest.skip(f"{TFLITE} needs numpy 1")
-    folder = CACHE / f"{TFLITE.replace('==', '-')}-cp{sys.version_info[0]}{sys.version_info[1]}"
+    folder = fetch_tflite(f"cp{sys.version_info[0]}{sys.version_info[1]}")
+    return {**environment, "PYTHONPATH": f"{TESTS.parent}:{folder}"}
+
+
+def fetch_tflite(tag: str, options: Sequence[str] = ()) -> Path:
+    """tflite-runtime in a folder of the cache, by itself; skips where pip cannot fetch it.
+
+    `tag` tells that folder from others, `options` tell pip which wheel is wanted.
+    """
+    folder = CACHE / f"{TFLITE.replace('==', '-')}-{tag}"
     if not (folder / "tflite_runtime").is_dir():
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", TFLITE]
-        fresh = folder.with_suffix(f".{os.getpid()}")
-        done = subprocess.run([*command, "--target", str(fresh)], check=False, capture_output=True, text=True)
+        fresh = folder.with_name(f"{folder.name}.{os.getpid()}")
+        done = subprocess.run([*command, "--target", str(fresh), *options], check=False, capture_output=True, text=True)
         if done.returncode:
             pytest.skip(f"pip cannot fetch {TFLITE}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
-    return {**environment, "PYTHONPATH": f"{TESTS.parent}:{folder}"}
+    return folder
