@@ -7,7 +7,7 @@ import cv2
 
 from edge.sample import clip_path
 
-FIRST_FRAME, FRAMES, STEP = 60, 10, 3
+FIRST_FRAME, FRAMES, STEP = 60, 10, 1
 SIZE = (640, 360)
 # Rows and columns of the clip, 16 to 9, in which somebody is to be seen in each of these frames.
 PERSON = (slice(506, 994), slice(900, 1768))
