@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import EdgePoseError
+from edge.runtime import RUNTIMES
 from models.build import float16, int8, manifest
 from models.build.recipe import recipe_path
 from models.build.upstream import UPSTREAM
@@ -57,7 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
             from models.build import measure  # noqa: PLC0415 -- needs OpenCV, minutes of time and the clips
 
             measure.write(args.variants, args.out, args.threads)
-        print("\n".join(manifest.verify(manifest.read(), args.out)))
+        wanted = [m for m in manifest.read()["models"] if m["variant"] in args.variants]
+        print("\n".join(manifest.verify({"models": wanted}, args.out)))
     except EdgePoseError as error:
         print(f"models.build: {error}", file=sys.stderr)
         return error.exit_status
@@ -91,7 +93,7 @@ def _update_manifest(entries: list[dict[str, Any]]) -> None:
     table = manifest.read()
     made = {entry["file"] for entry in entries}
     table["models"] = [m for m in table["models"] if m["file"] not in made] + entries
-    table.setdefault("default_precision", {"ai-edge-litert": "float16", "tflite-runtime": "float16"})
+    table.setdefault("default_precision", {name: dict.fromkeys(UPSTREAM, "float16") for name in RUNTIMES})
     manifest.write(table)
 
 
