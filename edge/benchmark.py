@@ -157,7 +157,8 @@ def _bare(
 
 
 def _described(wanted: ModelSettings, store: ModelStore, runtime: Runtime) -> str:
-    precision = wanted.precision if wanted.precision != "auto" else store.manifest.default_precision[runtime.name]
+    default = store.default_precision(runtime.name, wanted.model)
+    precision = wanted.precision if wanted.precision != "auto" else default
     return f"{wanted.model} {precision}"
 
 

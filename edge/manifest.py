@@ -76,10 +76,17 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """The manifest's content; `edgetpu` holds what `models compile` made of some of the `models`."""
+    """The manifest's content.
+
+    Attributes:
+        schema: 1.
+        default_precision: for each TFLite runtime and variant the precision that was measured to be the best there.
+        models: the model files.
+        edgetpu: what `models compile` made of some of them.
+    """
 
     schema: int
-    default_precision: dict[str, str]
+    default_precision: dict[str, dict[str, str]]
     models: list[Entry]
     edgetpu: list[Entry] = []
 
@@ -113,6 +120,20 @@ class ModelStore:
             raise ModelError(f"{path}: not a model manifest of schema {SCHEMA}: {error}") from None
         if self.manifest.schema != SCHEMA:
             raise ModelError(f"{path}: manifest schema {self.manifest.schema}; this version reads {SCHEMA}")
+
+    def default_precision(self, runtime: str, variant: str) -> str:
+        """The precision that `auto` means for a variant (`detector`, `lite`...) under a runtime.
+
+        Raises:
+            ModelNotFoundError: the manifest names none.
+        """
+        try:
+            return self.manifest.default_precision[runtime][variant]
+        except KeyError:
+            raise ModelNotFoundError(
+                f"{self.directory / MANIFEST_NAME}: no default precision for {variant} under {runtime}; set "
+                "model.precision"
+            ) from None
 
     def find(self, role: str, variant: str, precision: str) -> Entry:
         """The entry of a model.

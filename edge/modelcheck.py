@@ -19,8 +19,9 @@ def list_models(store: ModelStore) -> int:
             f"edgetpu_compiler {made.compiler}: {made.edgetpu_ops} operators, {made.cpu_ops} on the CPU" if made else ""
         )
         print(f"{entry.name:<22} {'Edge TPU':<10} {entry.bytes:>10,}  {how}")
-    for runtime, precision in store.manifest.default_precision.items():
-        print(f"{runtime} runs {precision} by default")
+    for runtime, precisions in store.manifest.default_precision.items():
+        chosen = ", ".join(f"{variant} {precision}" for variant, precision in precisions.items())
+        print(f"{runtime} runs by default: {chosen}")
     print(f"folder: {store.directory}")
     return 0
 

@@ -256,7 +256,7 @@ def open_model(store: ModelStore, role: str, variant: str, wanted: ModelSettings
     check_precision(wanted)
     precision: str = wanted.precision
     if precision == "auto":
-        precision = store.manifest.default_precision[runtime.name]
+        precision = store.default_precision(runtime.name, variant)
     fallback = ""
     if is_edgetpu(device):
         try:

@@ -183,7 +183,8 @@ MODELS = {"pose_detector": detector, "pose_landmark_lite": landmarks}
 
 def write_folder(folder: Path) -> None:
     """A models folder with the two models above, int8-full, and the same compiled, as far as our delegate goes."""
-    tables = ["schema = 1", '[default_precision]\nai-edge-litert = "int8-full"\ntflite-runtime = "int8-full"']
+    default = '{ detector = "int8-full", lite = "int8-full" }'
+    tables = ["schema = 1", f"[default_precision]\nai-edge-litert = {default}\ntflite-runtime = {default}"]
     for name, make in MODELS.items():
         plain = make()
         (folder / f"{name}.tflite").write_bytes(plain)

@@ -9,7 +9,7 @@ import pytest
 from edge.errors import DelegateError, ModelChecksumError, ModelError, ModelNotFoundError
 from edge.manifest import ModelStore
 from edge.modelcheck import list_models, verify_models
-from edge.runtime import Model, load_runtime
+from edge.runtime import RUNTIMES, Model, load_runtime
 
 
 @pytest.fixture
@@ -45,9 +45,11 @@ def test_every_committed_model_loads_and_has_the_outputs_that_the_manifest_names
 
 
 def test_the_default_precision_of_each_runtime_exists(store):
-    for precision in store.manifest.default_precision.values():
+    for runtime in RUNTIMES:
         for role, variant in (("detector", "detector"), ("landmarks", "lite"), ("landmarks", "full")):
-            assert store.find(role, variant, precision).committed
+            assert store.find(role, variant, store.default_precision(runtime, variant)).committed
+    with pytest.raises(ModelNotFoundError, match="no default precision for tiny under ai-edge-litert"):
+        store.default_precision("ai-edge-litert", "tiny")
 
 
 def test_a_model_that_is_not_there(copy):

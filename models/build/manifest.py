@@ -13,7 +13,7 @@ MANIFEST = MODELS_DIR / "manifest.toml"
 
 HEADER = """\
 # Written by `python -m models.build`. One table a model file: where it came from, its sum, and its tensors by name.
-# `default_precision` names, for each TFLite runtime, the precision that was measured to be the better one there.
+# `default_precision` names, for each TFLite runtime and variant, the precision that is the best one there as measured.
 """
 
 MEANINGS = {
