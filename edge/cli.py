@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 
-from edge import config, validate
+from edge import validate
 from edge.arguments import parser
 from edge.camera import redact
+from edge.config import Settings
+from edge.config_load import Loaded, as_toml
 from edge.errors import EdgePoseError, UsageError
 from edge.service import level_prefix, log_to_journal
 
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _load(options: argparse.Namespace) -> config.Settings:
+def _load(options: argparse.Namespace) -> Settings:
     """The settings in force under the command line's options."""
     return validate.load(getattr(options, "config", None), _overrides(options)).settings
 
@@ -109,17 +111,17 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _config(options: argparse.Namespace) -> int:
     loaded = validate.load(options.config)
     if options.action == "show":
-        sys.stdout.write(config.as_toml(_without_secrets(loaded)))
+        sys.stdout.write(as_toml(_without_secrets(loaded)))
     else:
         print("The settings are right.")
     return 0
 
 
-def _without_secrets(loaded: config.Loaded) -> config.Loaded:
+def _without_secrets(loaded: Loaded) -> Loaded:
     """The settings as they may be shown to others: what `config show` prints ends up in bug reports."""
     settings = loaded.settings
     shown = msgspec.structs.replace(settings.camera, source=redact(settings.camera.source))
-    return config.Loaded(msgspec.structs.replace(settings, camera=shown), loaded.origins)
+    return Loaded(msgspec.structs.replace(settings, camera=shown), loaded.origins)
 
 
 def _models(options: argparse.Namespace) -> int:

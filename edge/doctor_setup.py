@@ -14,7 +14,8 @@ import msgspec
 from edge.broker import password_path
 from edge.camera import open_source, redact
 from edge.camera_list import DMA_HEAPS, list_cameras
-from edge.config import SYSTEM_CONFIG, Settings
+from edge.config import Settings
+from edge.config_load import SYSTEM_CONFIG
 from edge.errors import BrokerError, BrokerRefusedError, MissingDependencyError, ModelError, SourceError
 from edge.estimator import PoseEstimator
 from edge.finding import Finding, ask, ok, problem, warning

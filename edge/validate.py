@@ -4,19 +4,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge import broker, camera, config
+from edge import broker, camera, config_load
+from edge.config_load import COMMAND_LINE, Loaded
 from edge.errors import ConfigError, UsageError
 from edge.runtime import check_precision
 
 
-def load(config_file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> config.Loaded:
+def load(config_file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Loaded:
     """The settings in force, checked as far as it can be done without touching a camera or the network.
 
     Raises:
         ConfigError: a file, an unknown key, a value that its stage cannot use; says where it came from.
         UsageError: the same, where the value came from the command line.
     """
-    loaded = config.load(config_file, overrides)
+    loaded = config_load.load(config_file, overrides)
     judges: dict[str, Callable[[], object]] = {
         "mqtt.broker": lambda: broker.parse(loaded.settings.mqtt.broker),
         "camera.source": lambda: camera.check_form(loaded.settings.camera.source),
@@ -27,6 +28,6 @@ def load(config_file: Path | None = None, overrides: Mapping[str, Any] | None = 
             judge()
         except ConfigError as error:
             origin = loaded.origins[setting]
-            kind = UsageError if origin == config.COMMAND_LINE else ConfigError
+            kind = UsageError if origin == COMMAND_LINE else ConfigError
             raise kind(f"{origin}: {error}") from None
     return loaded

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edge import sample
-from edge.config import Settings, load
+from edge.config import Settings
+from edge.config_load import load
 from edge.errors import SourceError
 from edge.manifest import ModelStore
 from edge.pose import Frame

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from edge import edgetpu
-from edge.config import load
+from edge.config_load import load
 from edge.errors import EdgePoseError
 from edge.estimator import PoseEstimator
 from edge.messages import encode

@@ -2,7 +2,7 @@ import tomllib
 
 import pytest
 
-from edge import config
+from edge import config, config_load
 from edge.errors import ConfigError, UsageError
 
 
@@ -14,13 +14,13 @@ def write(tmp_path, text):
 
 def test_later_sources_win_and_origins_are_kept(tmp_path):
     path = write(tmp_path, "[camera]\nwidth = 1280\nheight = 720\nfps = 15\n")
-    loaded = config.load(path, {"camera.fps": 5}, {"EDGE_POSE_CAMERA_HEIGHT": "800", "EDGE_POSE_CAMERA_FPS": "7"})
+    loaded = config_load.load(path, {"camera.fps": 5}, {"EDGE_POSE_CAMERA_HEIGHT": "800", "EDGE_POSE_CAMERA_FPS": "7"})
     camera = loaded.settings.camera
     assert (camera.width, camera.height, camera.fps) == (1280, 800, 5)
     assert loaded.origins["camera.width"] == str(path)
     assert loaded.origins["camera.height"] == "EDGE_POSE_CAMERA_HEIGHT"
-    assert loaded.origins["camera.fps"] == config.COMMAND_LINE
-    assert loaded.origins["camera.rotate"] == config.DEFAULT
+    assert loaded.origins["camera.fps"] == config_load.COMMAND_LINE
+    assert loaded.origins["camera.rotate"] == config_load.DEFAULT
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_later_sources_win_and_origins_are_kept(tmp_path):
 def test_wrong_files_are_refused_with_a_reason(tmp_path, text, complaint):
     path = write(tmp_path, text)
     with pytest.raises(ConfigError, match=complaint) as caught:
-        config.load(path, environment={})
+        config_load.load(path, environment={})
     assert str(path) in str(caught.value) or "device_name" in text
     assert caught.value.exit_status == 78
 
@@ -59,38 +59,38 @@ def test_wrong_files_are_refused_with_a_reason(tmp_path, text, complaint):
 )
 def test_wrong_variables_are_refused_with_a_reason(variable, value, complaint):
     with pytest.raises(ConfigError, match=complaint):
-        config.load(environment={variable: value})
+        config_load.load(environment={variable: value})
 
 
 def test_variables_are_read_as_what_they_stand_for():
     given = {"EDGE_POSE_CAMERA_ROTATE": "270", "EDGE_POSE_CAMERA_MIRROR": "true", "EDGE_POSE_PIPELINE_MAX_FPS": "2.5"}
-    settings = config.load(environment=given | {"PATH": "/bin"}).settings
+    settings = config_load.load(environment=given | {"PATH": "/bin"}).settings
     assert (settings.camera.rotate, settings.camera.mirror, settings.pipeline.max_fps) == (270, True, 2.5)
 
 
 def test_a_wrong_value_on_the_command_line_is_wrong_usage():
     with pytest.raises(UsageError, match=r"command line: model\.model = 'x': expected one of") as caught:
-        config.load(overrides={"model.model": "x"}, environment={})
+        config_load.load(overrides={"model.model": "x"}, environment={})
     assert caught.value.exit_status == 2
 
 
 def test_a_missing_or_unreadable_file(tmp_path):
     with pytest.raises(ConfigError, match="no such configuration file"):
-        config.load(tmp_path / "none.toml", environment={})
+        config_load.load(tmp_path / "none.toml", environment={})
     with pytest.raises(ConfigError, match="cannot be read"):
-        config.load(tmp_path, environment={})
+        config_load.load(tmp_path, environment={})
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read"):
-        config.load(tmp_path / "binary.toml", environment={})
+        config_load.load(tmp_path / "binary.toml", environment={})
 
 
 def test_what_show_prints_is_a_configuration_file_that_gives_the_same_settings(tmp_path):
-    loaded = config.load(overrides={"camera.width": 1280, "mqtt.device_name": 'say "hi"'}, environment={})
-    printed = config.as_toml(loaded)
+    loaded = config_load.load(overrides={"camera.width": 1280, "mqtt.device_name": 'say "hi"'}, environment={})
+    printed = config_load.as_toml(loaded)
     assert "width = 1280  # command line" in printed
-    assert config.load(write(tmp_path, printed), environment={}).settings == loaded.settings
+    assert config_load.load(write(tmp_path, printed), environment={}).settings == loaded.settings
     assert set(tomllib.loads(printed)) == set(config.Settings.__struct_fields__)
 
 
 def test_every_setting_says_what_it_means():
-    assert all(meaning for _, _, meaning, _ in config.describe())
+    assert all(meaning for _, _, meaning, _ in config_load.describe())

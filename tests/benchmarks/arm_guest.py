@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.config import load
+from edge.config_load import load
 from edge.estimator import PoseEstimator
 from edge.manifest import ModelStore
 from edge.messages import encode, pose_message

@@ -16,7 +16,8 @@ import worker
 
 from edge import run
 from edge.camera_source import Source
-from edge.config import Settings, load
+from edge.config import Settings
+from edge.config_load import load
 from edge.estimator import Estimate, PoseEstimator
 from edge.pipeline import Controls
 from edge.pose import Frame
