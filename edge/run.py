@@ -76,10 +76,9 @@ def run_loop(
     Raises:
         EdgePoseError: the source, a model or a setting fails.
     """
-    device = settings.mqtt.device()
     service = service or Service()
     estimator = PoseEstimator(settings)
-    publisher = Publisher(settings.mqtt, describe(device, estimator), controls)
+    publisher = Publisher(settings.mqtt, describe(settings.mqtt.device(), estimator), controls)
     publisher.start()  # it connects while the models warm up and the source opens
     try:
         estimator.warm_up()
@@ -90,22 +89,35 @@ def run_loop(
             _log.info("%s: %s", source.name, source.details or "open")
             if started:
                 started(publisher)
-            figures = Figures()
-            reporter = Reporter(settings.mqtt, publisher, source, figures, controls)
-            pipeline = Pipeline(
-                device,
-                source,
-                estimator,
-                [publish_poses(publisher, packed=settings.mqtt.packed), *consumers],
-                observers=[reporter.see, lambda _, estimate: service.frame_finished(len(estimate.poses)), *observers],
-                tick=lambda: _tick(reporter, service, source, controls, publisher),
-                controls=controls,
-                figures=figures,
-                world=settings.pipeline.world,
-            )
+            pipeline = _assembled(settings, estimator, source, publisher, controls, service, consumers, observers)
             return pipeline.run(duration_s)
     finally:
         publisher.close()
+
+
+def _assembled(
+    settings: Settings,
+    estimator: PoseEstimator,
+    source: Source,
+    publisher: Publisher,
+    controls: Controls,
+    service: Service,
+    consumers: Sequence[Callable[[PoseMessage, bytes], None]],
+    observers: Sequence[Callable[[Frame, Estimate], None]],
+) -> Pipeline:
+    figures = Figures()
+    reporter = Reporter(settings.mqtt, publisher, source, figures, controls)
+    return Pipeline(
+        settings.mqtt.device(),
+        source,
+        estimator,
+        [publish_poses(publisher, packed=settings.mqtt.packed), *consumers],
+        observers=[reporter.see, lambda _, estimate: service.frame_finished(len(estimate.poses)), *observers],
+        tick=lambda: _tick(reporter, service, source, controls, publisher),
+        controls=controls,
+        figures=figures,
+        world=settings.pipeline.world,
+    )
 
 
 def _tick(reporter: Reporter, service: Service, source: Source, controls: Controls, publisher: Publisher) -> None:
