@@ -1,7 +1,7 @@
 """Landmarks of a clip's frames in one fixed region, written as `predict --json` does: landmarks.py CLIP PRECISION OUT.
 
-Without a detector and without following, every machine looks at the same region: what may differ is the sampling and the
-landmark model.
+Without a detector and without following, every machine looks at the same region: what may differ is the sampling and
+the landmark model.
 """
 
 import json
