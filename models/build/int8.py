@@ -27,7 +27,5 @@ def calibrate_recipe(model: Upstream, threads: int) -> None:
 
     sets = crops.make("calibration", CROPS, FRAMES, SEED, augment=True, threads=threads)
     pictures = (sets.frames if model.role == "detector" else sets.crops)[:RANGE_PICTURES]
-    # A least-squares gain shrinks what is rare, and people are rare among the detector's anchors.
-    steps = Steps(gain=model.role != "detector")
-    _, recipe = calibrate.run(model, pictures, steps, ROUNDING_PICTURES)
+    _, recipe = calibrate.run(model, pictures, Steps(), ROUNDING_PICTURES)
     recipe.save(recipe_path(model.variant))
