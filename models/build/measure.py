@@ -93,7 +93,7 @@ def tables(measured: dict[str, Any]) -> str:
         "Written by `python -m models.build --measure`. Distances are between an int8 model and its own float16 model",
         "on the same crops, both refined by the heatmap, in torsos, over the crops in which float sees a person.",
         f"Machine: {machine['processor']}, ai-edge-litert {machine['ai-edge-litert']}, one thread,",
-        "10th percentile of runs that take turns.",
+        "10th percentile of runs that take turns. Trust the times only if the machine did nothing else; README.md says.",
     ]
     for title, role in (("Landmarks", "landmarks"), ("Detector", "detector")):
         rows = [
