@@ -35,7 +35,10 @@ def invoke(variant: str, precision: str, count: int) -> None:
 
 def follow(variant: str, precision: str, count: int, frames: Path) -> None:
     """Whole frames; ends with an error if the person gets lost, since then the detector would be counted too."""
-    overrides = {"model.model": variant, "model.precision": precision, "model.threads": 1}
+    best = ModelStore.default_precision
+    # The detector in its best number format, whatever the landmark model's.
+    ModelStore.default_precision = lambda *of: precision if of[2] == variant else best(*of)  # type: ignore[method-assign]
+    overrides = {"model.model": variant, "model.threads": 1}
     estimator = PoseEstimator(load(overrides=overrides, environment={}).settings)
     pictures = np.fromfile(frames, np.uint8).reshape(-1, HEIGHT, WIDTH, 3)
     for number in range(count):

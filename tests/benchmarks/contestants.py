@@ -137,11 +137,13 @@ def mediapipes(variant: str) -> list[Contestant]:
 
 
 def precisions(variant: str) -> list[str]:
-    """Number formats in which both the landmark model and the detector are here."""
+    """Number formats of a model that the CPU is meant to run; int8-full is for the Edge TPU."""
     store = ModelStore()
-    here = [entry for entry in store.manifest.models if store.path(entry).is_file()]
-    detectors = {entry.precision for entry in here if entry.role == "detector"}
-    return [entry.precision for entry in here if entry.variant == variant and entry.precision in detectors]
+    return [
+        entry.precision
+        for entry in store.manifest.models
+        if entry.variant == variant and entry.precision != "int8-full" and store.path(entry).is_file()
+    ]
 
 
 @contextmanager

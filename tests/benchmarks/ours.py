@@ -19,6 +19,7 @@ from edge.camera_source import Source
 from edge.config import Settings
 from edge.config_load import load
 from edge.estimator import Estimate, PoseEstimator
+from edge.manifest import ModelStore
 from edge.pipeline import Controls
 from edge.pose import Frame
 
@@ -104,9 +105,15 @@ class Loop:
 
 def main(clip: str, started_s: str, *wanted: str) -> None:
     variant, precision, threads, broker = wanted
+    # A landmark model in each number format, with the detector in its best: as `auto` has it, but for the choice.
+    best = ModelStore.default_precision
+
+    def chosen(store: ModelStore, runtime: str, of: str) -> str:
+        return precision if of == variant else best(store, runtime, of)
+
+    ModelStore.default_precision = chosen  # type: ignore[method-assign]
     overrides = {
         "model.model": variant,
-        "model.precision": precision,
         "model.threads": int(threads),
         "mqtt.broker": broker,
         "mqtt.device_name": "benchmark",
