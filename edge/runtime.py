@@ -254,9 +254,7 @@ def open_model(store: ModelStore, role: str, variant: str, wanted: ModelSettings
     """
     device = wanted.detector_device if role == "detector" and wanted.detector_device else wanted.device
     check_precision(wanted)
-    precision: str = wanted.precision
-    if precision == "auto":
-        precision = store.default_precision(runtime.name, variant)
+    precision = _precision(store, role, variant, wanted, runtime)
     fallback = ""
     if is_edgetpu(device):
         try:
@@ -270,6 +268,18 @@ def open_model(store: ModelStore, role: str, variant: str, wanted: ModelSettings
     model = Model(store, store.find(role, variant, precision), runtime, "cpu", wanted.threads)
     model.fallback = fallback
     return model
+
+
+def _precision(store: ModelStore, role: str, variant: str, wanted: ModelSettings, runtime: Runtime) -> str:
+    default = store.default_precision(runtime.name, variant)
+    if wanted.precision == "auto":
+        return default
+    has_it = any((entry.role, entry.precision) == (role, wanted.precision) for entry in store.manifest.models)
+    if role == "detector" and not has_it:
+        # Not every number format has a detector that is good enough to ship; what was asked for is the landmarks'.
+        _log.info("there is no %s detector; the detector runs %s", wanted.precision, default)
+        return default
+    return wanted.precision
 
 
 def _find_compiled(store: ModelStore, role: str, variant: str, device: str) -> Entry:

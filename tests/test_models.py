@@ -6,10 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
+from edge.config import ModelSettings
 from edge.errors import DelegateError, ModelChecksumError, ModelError, ModelNotFoundError
 from edge.manifest import ModelStore
 from edge.modelcheck import list_models, verify_models
-from edge.runtime import RUNTIMES, Model, load_runtime
+from edge.runtime import RUNTIMES, Model, load_runtime, open_model
 
 
 @pytest.fixture
@@ -131,3 +132,22 @@ def test_listing_and_verifying(copy, capsys):
     assert "missing  pose_detector-float16.tflite" in printed.out
     assert "Reinstall" in printed.err
     assert verify_models(ModelStore()) == 0
+
+
+def test_a_precision_without_a_detector_leaves_the_detector_at_its_default_and_says_so(store, caplog):
+    caplog.set_level("INFO")
+    runtime = load_runtime()
+    without = [
+        p
+        for p in ("int8", "int8-full")
+        if not any((e.role, e.precision) == ("detector", p) for e in store.manifest.models)
+    ]
+    for precision in without:
+        caplog.clear()
+        wanted = ModelSettings(precision=precision)
+        assert open_model(store, "landmarks", "lite", wanted, runtime).entry.precision == precision
+        default = store.default_precision(runtime.name, "detector")
+        assert open_model(store, "detector", "detector", wanted, runtime).entry.precision == default
+        assert f"there is no {precision} detector" in caplog.text
+    with pytest.raises(ModelNotFoundError, match="no landmarks model heavy int8"):
+        open_model(store, "landmarks", "heavy", ModelSettings(precision="int8"), runtime)

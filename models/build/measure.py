@@ -93,7 +93,8 @@ def tables(measured: dict[str, Any]) -> str:
         "Written by `python -m models.build --measure`. Distances are between an int8 model and its own float16 model",
         "on the same crops, both refined by the heatmap, in torsos, over the crops in which float sees a person.",
         f"Machine: {machine['processor']}, ai-edge-litert {machine['ai-edge-litert']}, one thread,",
-        "10th percentile of runs that take turns. Trust the times only if the machine did nothing else; README.md says.",
+        "10th percentile of runs that take turns. The times are true only of a machine that",
+        "did nothing else; README.md says whether it did.",
     ]
     for title, role in (("Landmarks", "landmarks"), ("Detector", "detector")):
         rows = [
