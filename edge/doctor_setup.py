@@ -11,20 +11,27 @@ from typing import Final
 
 import msgspec
 
+from edge import edgetpu
 from edge.broker import password_path
 from edge.camera import open_source, redact
 from edge.camera_list import DMA_HEAPS, list_cameras
 from edge.config import Settings
 from edge.config_load import SYSTEM_CONFIG
-from edge.errors import BrokerError, BrokerRefusedError, MissingDependencyError, ModelError, SourceError
+from edge.edgetpu_probe import probe
+from edge.errors import (
+    BrokerError,
+    BrokerRefusedError,
+    DelegateError,
+    MissingDependencyError,
+    ModelError,
+    SourceError,
+)
 from edge.estimator import PoseEstimator
 from edge.finding import Finding, ask, ok, problem, warning
 from edge.link import check_broker
 
 SERVICE_USER: Final = "edge-pose"
 SERVICE_PASSWORD: Final = SYSTEM_CONFIG.parent / "mqtt-password"
-# USB vendor and product of a Coral accelerator before and after its firmware is loaded.
-CORAL_USB: Final = (("1a6e", "089a"), ("18d1", "9302"))
 UDEV_DMA_HEAP: Final = (
     'echo \'SUBSYSTEM=="dma_heap", GROUP="video", MODE="0660"\' | sudo tee /etc/udev/rules.d/60-dma-heap.rules && '
     "sudo udevadm control --reload && sudo udevadm trigger"
@@ -42,13 +49,24 @@ def models(settings: Settings) -> Iterator[Finding]:
     except MissingDependencyError as error:
         yield problem("models", str(error), "install it as it says")
         return
+    except DelegateError as error:
+        yield problem("models", str(error), 'do as it says, or set model.device = "cpu"')
+        return
     except ModelError as error:
         yield problem(
             "models", str(error), "`edge-pose models verify` names each damaged file; install edge-pose again"
         )
         return
     entries = (estimator.detector_model.entry, estimator.landmark_model.entry)
-    names = " and ".join(f"{entry.name} {entry.precision}" for entry in entries)
+    names = " and ".join(
+        f"{entry.name} {entry.precision}"
+        + (
+            f" ({made.edgetpu_ops} operators on the Edge TPU, {made.cpu_ops} on the CPU)"
+            if (made := entry.compilation)
+            else ""
+        )
+        for entry in entries
+    )
     runtime = f"{estimator.runtime.name} {estimator.runtime.version}, {settings.model.device}"
     yield ok("models", f"{names} on {runtime}; sums right; {elapsed_ms:.0f} ms for one run of both")
 
@@ -132,25 +150,21 @@ def _group(path: Path) -> str:
 
 def accelerator(settings: Settings) -> Iterator[Finding]:
     """Whether there is an Edge TPU, and whether it can be used."""
-    usb = [
-        device
-        for device in Path("/sys/bus/usb/devices").glob("*")
-        if (device / "idVendor").is_file()
-        and ((device / "idVendor").read_text().strip(), (device / "idProduct").read_text().strip()) in CORAL_USB
-    ]
-    there = [f"USB {device.name}" for device in usb] + [str(path) for path in sorted(Path("/dev").glob("apex_*"))]
-    wanted = settings.model.device.startswith("edgetpu")
-    library = any(Path(folder).glob("**/libedgetpu.so.1") for folder in ("/usr/lib", "/usr/local/lib"))
-    if wanted and not there:
-        yield problem(
-            "Edge TPU", "model.device asks for one, and there is none", 'plug it in, or set model.device = "cpu"'
-        )
-    elif wanted and not library:
-        mend = 'install libedgetpu1-std of the Coral project\'s Debian packages, or set model.device = "cpu"'
-        yield problem("Edge TPU", f"{', '.join(there)}, but libedgetpu.so.1 is missing", mend)
-    else:
-        use = "used" if wanted else "not used: model.device is cpu"
-        yield ok("Edge TPU", f"{', '.join(there)}; {use}" if there else "none, and none is asked for")
+    there = ", ".join(map(str, edgetpu.devices()))
+    model = settings.model
+    wanted = sorted({device for device in (model.device, model.detector_device) if device.startswith("edgetpu")})
+    if not wanted:
+        yield ok("Edge TPU", f"{there}; not used: model.device is cpu" if there else "none, and none is asked for")
+    for device in wanted:
+        fault = probe(model, device)
+        if fault is None:
+            yield ok("Edge TPU", f"{device}: opened; {there}")
+        elif model.fallback == "cpu":
+            yield warning(
+                "Edge TPU", f"{device}: {fault.text}; the CPU runs instead, as model.fallback allows", fault.mend
+            )
+        else:
+            yield problem("Edge TPU", f"{device}: {fault.text}", fault.mend)
 
 
 def broker(settings: Settings) -> Iterator[Finding]:
