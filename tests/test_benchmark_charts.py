@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.benchmark_charts import WIDTH, Bar, bars, line, nice_ticks, number
-from tests.benchmarks.check_speed import reference_path, slower
+from tests.benchmarks.check_speed import slower
+from tests.benchmarks.compare_mediapipe import worse
+from tests.benchmarks.contestants import reference_path
 
 
 def test_bars_are_as_long_as_their_values_say():
@@ -58,3 +60,13 @@ def test_only_what_is_slower_than_the_tolerance_allows_is_a_complaint():
 
 def test_each_kind_of_machine_has_its_reference():
     assert reference_path("AMD EPYC", "x86_64").name == "amd-epyc-x86-64.json"
+
+
+def test_a_ratio_to_mediapipe_that_grew_is_a_complaint():
+    def result(value: float) -> dict:
+        return {"tolerance": 0.15, "clips": {"sample": {"lite": {"to_mediapipe": {"edge-pose lite": value}}}}}
+
+    assert worse(result(0.57), result(0.5)) == []
+    (complaint,) = worse(result(0.58), result(0.5))
+    assert "sample: edge-pose lite takes 0.58" in complaint
+    assert worse(result(9.0), {"tolerance": 0.15, "clips": {}}) == []

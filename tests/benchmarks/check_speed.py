@@ -9,7 +9,6 @@ tests/benchmarks/reference/; `--write` makes it.
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ from edge.benchmark_result import Board
 from tests.benchmarks import contestants as c
 from tests.benchmarks.compare_mediapipe import board
 
-REFERENCE = Path(__file__).resolve().parent / "reference"
 ROUNDS, FRAMES = 16, 15
 VARIANTS = ("lite", "full")
 # Runs of the same code on a machine that does other things as well differ by about this share.
@@ -52,12 +50,6 @@ def slower(found: Mapping[str, float], reference: Mapping[str, Any]) -> list[str
     ]
 
 
-def reference_path(processor: str, machine: str) -> Path:
-    """The file of machines of this kind."""
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{processor} {machine}".lower()).strip("-")
-    return REFERENCE / f"{slug}.json"
-
-
 def write(path: Path, found: Mapping[str, float], about: Board) -> None:
     """Make the machine's reference."""
     content = {
@@ -79,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="make this machine's reference")
     options = parser.parse_args(arguments)
     about = board()
-    path = reference_path(about.processor, about.machine)
+    path = c.reference_path(about.processor, about.machine)
     if not options.write and not path.exists():
         print(f"There is no reference for this machine ({path.name}); --write makes one.", file=sys.stderr)
         return 2

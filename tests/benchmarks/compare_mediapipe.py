@@ -12,6 +12,7 @@ MediaPipe gets virtual environments of its own below ~/.cache/edge-pose.
 import argparse
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ from tests.benchmarks import contestants as c
 
 FRAMES = 15  # a block: what fits the memory of several processes
 STARTS = 3
+# Two runs of the same code on a shared machine differ by so much.
+TOLERANCE = 0.15
 EMPTY_ROUNDS, EMPTY_FRAMES = 4, 90
 MEMORY_FRAMES = 60
 CLIPS = ("sample", "walk")
@@ -124,8 +127,22 @@ def show(result: dict[str, Any]) -> None:
             print(f"  {name:<32} {seconds:6.2f} s {peaks['video_720p']:7.1f} {peaks['raw_720p']:7.1f}")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Compare, print, and write the figures."""
+def worse(result: dict[str, Any], reference: dict[str, Any]) -> list[str]:
+    """Ratios to MediaPipe that are larger than the reference of this kind of machine allows, in words."""
+    limit = 1 + reference["tolerance"]
+    return [
+        f"{clip}: {name} takes {value:.2f} of MediaPipe {c.TASKS_VERSION}; the reference says {known[name]:.2f}"
+        for clip, variants in result["clips"].items()
+        for variant, found in variants.items()
+        if variant in reference["clips"].get(clip, {})
+        for known in [reference["clips"][clip][variant]["to_mediapipe"]]
+        for name, value in found["to_mediapipe"].items()
+        if name in known and value > known[name] * limit
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare, print, and write the figures; 1 if edge-pose got worse than this machine's reference."""
     parser = argparse.ArgumentParser(description="Compare edge-pose with MediaPipe.")
     parser.add_argument("--rounds", type=int, default=20, help=f"blocks of {FRAMES} frames a contestant (default: 20)")
     parser.add_argument("--variants", nargs="+", default=["lite", "full"], choices=["lite", "full"])
@@ -135,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result = {
         "machine": {"processor": about.processor, "machine": about.machine, "cores": about.cores},
         "versions": {"python": about.python, "runtime": about.runtime, **about.packages},
+        "tolerance": TOLERANCE,
         "rounds": options.rounds,
         "frames_per_round": FRAMES,
         "clips": {clip: {v: compare(clip, v, options.rounds) for v in options.variants} for clip in CLIPS},
@@ -145,7 +163,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show(result)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    path = c.reference_path(about.processor, about.machine, "mediapipe-")
+    complaints = worse(result, json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
+    for complaint in complaints:
+        print(complaint, file=sys.stderr)
+    return 1 if complaints else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
