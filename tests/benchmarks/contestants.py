@@ -191,11 +191,6 @@ def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
     return median(a / b for a, b in zip(numerator, denominator, strict=True))
 
 
-def best_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """The ratio of the two least values: each as it is when nothing else disturbs."""
-    return min(numerator) / min(denominator)
-
-
 def reference_path(processor: str, machine: str, prefix: str = "") -> Path:
     """The file of figures of machines of this kind."""
     slug = re.sub(r"[^a-z0-9]+", "-", f"{processor} {machine}".lower()).strip("-")
