@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.build.graph import CONVOLUTIONS, NO_ACTIVATION, RELU, RELU6, Net, Op
+from models.build.graph import CONVOLUTIONS, NO_ACTIVATION, RELU, RELU6, Net, Op, joined
 
 # Equalization passes through these: they keep channels apart and commute with positive scaling.
 TRANSPARENT = ("ADD", "PAD", "MAX_POOL_2D", "RESIZE_BILINEAR")
@@ -191,20 +191,9 @@ def equalize(net: Net, stats: dict[int, Stats], alpha: float = 0.5, cap: float =
 
 
 def _components(net: Net) -> list[_Component]:
-    parent: dict[int, int] = {}
-
-    def find(tensor: int) -> int:
-        while parent.setdefault(tensor, tensor) != tensor:
-            tensor = parent[tensor]
-        return tensor
-
-    for op in net.ops:
-        if op.name in TRANSPARENT:
-            for tensor in op.inputs:
-                parent[find(tensor)] = find(op.output)
     members: dict[int, list[int]] = {}
-    for tensor in [net.input, *(op.output for op in net.ops)]:
-        members.setdefault(find(tensor), []).append(tensor)
+    for tensor, group in joined(net, TRANSPARENT).items():
+        members.setdefault(group, []).append(tensor)
     components = []
     for tensors in members.values():
         component = _component(net, tensors)

@@ -1,6 +1,6 @@
 """A folded float graph as torch ops, NCHW: forward passes with hooks, for calibration and for measuring each step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -157,6 +157,22 @@ def release(op: Op, tensors: dict[int, Tensor], left: dict[int, int], keep: list
         left[tensor] -= 1
         if left[tensor] == 0 and tensor not in keep:
             tensors.pop(tensor, None)
+
+
+def joined(net: Net, names: Container[str]) -> dict[int, int]:
+    """Each tensor's group, named by one of its tensors: inputs and output of an op of these names are of one group."""
+    parent: dict[int, int] = {}
+
+    def find(tensor: int) -> int:
+        while parent.setdefault(tensor, tensor) != tensor:
+            tensor = parent[tensor]
+        return tensor
+
+    for op in net.ops:
+        if op.name in names:
+            for tensor in op.inputs:
+                parent[find(tensor)] = find(op.output)
+    return {tensor: find(tensor) for tensor in [net.input, *(op.output for op in net.ops)]}
 
 
 def activate(op: Op, value: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from models.build.equalize import Stats
-from models.build.graph import NO_ACTIVATION, RELU6, SAME_SCALE, Net
+from models.build.graph import NO_ACTIVATION, RELU6, SAME_SCALE, Net, joined
 
 Range = tuple[float, float]
 INT8_MIN, INT8_MAX = -128, 127
@@ -37,18 +37,7 @@ PROBABILITY = Grid(1 / 256, INT8_MIN)  # what TFLite's int8 LOGISTIC writes
 
 def same_scale_groups(net: Net) -> dict[int, int]:
     """Each tensor's group representative: tensors that TFLite wants on one grid share it."""
-    parent: dict[int, int] = {}
-
-    def find(tensor: int) -> int:
-        while parent.setdefault(tensor, tensor) != tensor:
-            tensor = parent[tensor]
-        return tensor
-
-    for op in net.ops:
-        if op.name in SAME_SCALE:
-            for tensor in op.inputs:
-                parent[find(tensor)] = find(op.output)
-    return {tensor: find(tensor) for tensor in [net.input, *(op.output for op in net.ops)]}
+    return joined(net, SAME_SCALE)
 
 
 def choose(net: Net, stats: dict[int, Stats], input_grid: Grid, fixed: dict[int, Range]) -> dict[int, Grid]:
