@@ -22,7 +22,7 @@ from edge.camera_list import list_cameras
 from edge.config import ModelSettings, Settings
 from edge.errors import EdgePoseError, UsageError
 from edge.manifest import ModelStore
-from edge.runtime import Runtime, load_runtime
+from edge.runtime import Runtime, chosen_precision, load_runtime
 
 CAMERA_S: Final = 10.0
 QUICK_FRAMES: Final = 12
@@ -157,9 +157,7 @@ def _bare(
 
 
 def _described(wanted: ModelSettings, store: ModelStore, runtime: Runtime) -> str:
-    default = store.default_precision(runtime.name, wanted.model)
-    precision = wanted.precision if wanted.precision != "auto" else default
-    return f"{wanted.model} {precision}"
+    return f"{wanted.model} {chosen_precision(store, 'landmarks', wanted.model, wanted, runtime)}"
 
 
 def is_live(source: str) -> bool:

@@ -254,7 +254,7 @@ def open_model(store: ModelStore, role: str, variant: str, wanted: ModelSettings
     """
     device = wanted.detector_device if role == "detector" and wanted.detector_device else wanted.device
     check_precision(wanted)
-    precision = _precision(store, role, variant, wanted, runtime)
+    precision = chosen_precision(store, role, variant, wanted, runtime)
     fallback = ""
     if is_edgetpu(device):
         try:
@@ -270,13 +270,18 @@ def open_model(store: ModelStore, role: str, variant: str, wanted: ModelSettings
     return model
 
 
-def _precision(store: ModelStore, role: str, variant: str, wanted: ModelSettings, runtime: Runtime) -> str:
-    default = store.default_precision(runtime.name, variant)
+def chosen_precision(store: ModelStore, role: str, variant: str, wanted: ModelSettings, runtime: Runtime) -> str:
+    """The precision that a model of these settings runs in on the CPU; arguments as of `open_model`.
+
+    Raises:
+        ModelNotFoundError: the manifest names no default, where one is needed.
+    """
     if wanted.precision == "auto":
-        return default
+        return store.default_precision(runtime.name, variant)
     has_it = any((entry.role, entry.precision) == (role, wanted.precision) for entry in store.manifest.models)
     if role == "detector" and not has_it:
         # Not every number format has a detector that is good enough to ship; what was asked for is the landmarks'.
+        default = store.default_precision(runtime.name, variant)
         _log.info("there is no %s detector; the detector runs %s", wanted.precision, default)
         return default
     return wanted.precision
