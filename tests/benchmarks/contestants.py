@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,9 +16,9 @@ from typing import Any, Self
 from edge.benchmark_broker import benchmark_broker
 from edge.config import MqttSettings
 from edge.manifest import ModelStore
-from edge.sample import cache_directory, clip_path
+from edge.sample import clip_path
 from models.build import clips, upstream
-from tests.golden.make_golden import golden_python, landmark_model
+from tests.golden.make_golden import environment_python, golden_python, landmark_model
 
 HERE = Path(__file__).resolve().parent
 # MediaPipe's own requirements, with OpenCV's headless wheel in place of the one that wants a display.
@@ -37,16 +36,8 @@ TASKS_REQUIREMENTS = (
 
 def tasks_python() -> Path:
     """The Python of the environment that has MediaPipe 1.2.2; makes the environment at the first call."""
-    folder = cache_directory() / f"mediapipe-{TASKS_VERSION}-venv"
-    python, finished = folder / "bin" / "python", folder / "finished"
-    if not finished.exists():
-        print(f"making {folder}", flush=True)
-        venv.create(folder, clear=True, with_pip=True)
-        install = (str(python), "-m", "pip", "install", "--quiet", "--only-binary=:all:")
-        subprocess.run((*install, *TASKS_REQUIREMENTS), check=True)
-        subprocess.run((*install, "--no-deps", f"mediapipe=={TASKS_VERSION}"), check=True)
-        finished.touch()
-    return python
+    wheel = f"mediapipe=={TASKS_VERSION}"
+    return environment_python(f"mediapipe-{TASKS_VERSION}-venv", TASKS_REQUIREMENTS, [wheel])
 
 
 def detector_model() -> Path:

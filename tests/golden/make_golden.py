@@ -11,12 +11,13 @@ that models/build pins. The work inside that environment is mediapipe_poses.py.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
+from edge.sample import cache_directory
 from models.build import clips, upstream
 
 HERE = Path(__file__).resolve().parent
@@ -34,16 +35,26 @@ REQUIREMENTS = (
 
 
 def golden_python() -> Path:
-    """The Python of the environment that has MediaPipe; makes the environment at the first call."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    folder = cache / "edge-pose" / "golden-venv"
+    """The Python of the environment that has MediaPipe 0.10.21; makes the environment at the first call."""
+    return environment_python("golden-venv", REQUIREMENTS, WITHOUT_DEPENDENCIES)
+
+
+def environment_python(name: str, requirements: Sequence[str], without_dependencies: Sequence[str]) -> Path:
+    """The Python of a virtual environment below the cache; makes the environment at the first call.
+
+    Args:
+        name: of the environment's folder.
+        requirements: installed with what they need.
+        without_dependencies: installed alone, since they ask for more than is used.
+    """
+    folder = cache_directory() / name
     python, finished = folder / "bin" / "python", folder / "finished"
     if not finished.exists():
         print(f"making {folder}", flush=True)
         venv.create(folder, clear=True, with_pip=True)
         install = (str(python), "-m", "pip", "install", "--quiet", "--only-binary=:all:")
-        subprocess.run((*install, *REQUIREMENTS), check=True)
-        subprocess.run((*install, "--no-deps", *WITHOUT_DEPENDENCIES), check=True)
+        subprocess.run((*install, *requirements), check=True)
+        subprocess.run((*install, "--no-deps", *without_dependencies), check=True)
         finished.touch()
     return python
 
