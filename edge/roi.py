@@ -16,6 +16,9 @@ from edge.pose import Detection, Frame, Roi
 # (pose_detection_to_roi and pose_landmarks_to_roi graphs: scale_x = scale_y = 1.25).
 ROI_SCALE: Final = 1.25
 
+# Sampling points are rounded to this fraction of a pixel; bilinear sampling itself goes by 32nds.
+_FRACTIONS_PX: Final = 2048.0
+
 # Indices into Detection.keypoints_px (detector's keypoints 0 and 1: mid-hip centre, full-body scale point).
 _CENTER, _SCALE_POINT = 0, 1
 
@@ -93,16 +96,26 @@ def sample(frame: Frame, roi: Roi, out: NDArray[np.uint8], *, zero_border: bool)
         zero_border: pixels outside the frame are black (the detector's letterbox); otherwise the edge is repeated.
     """
     crop_to_buffer = frame.to_buffer() @ crop_to_frame(roi, out.shape[0])
-    # Not warpAffine, which is a quarter faster: it rounds the matrix, so that a turned buffer gives another crop, and
-    # the landmark model is sensitive enough to show it (half a pixel after some frames of tracking).
-    cv2.warpPerspective(
+    # Not warpAffine, which rounds the matrix, so that a turned buffer gives another crop, and the landmark model is
+    # sensitive enough to show it; and not warpPerspective, which divides for every pixel and takes a third longer.
+    cv2.remap(
         frame.image,
-        crop_to_buffer,
-        (out.shape[1], out.shape[0]),
+        *_sampling_points(crop_to_buffer, out.shape[0]),
+        cv2.INTER_LINEAR,
         dst=out,
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT if zero_border else cv2.BORDER_REPLICATE,
     )
+
+
+def _sampling_points(crop_to_buffer: NDArray[np.float64], size_px: int) -> list[NDArray[np.float32]]:
+    """Where in the buffer each pixel of the crop is sampled: x and y, each of shape (S, S), float32, px."""
+    steps = np.arange(size_px)
+    along_x, along_y = crop_to_buffer[:2, :1] * steps, crop_to_buffer[:2, 1:2] * steps + crop_to_buffer[:2, 2:]
+    # In whole fractions that a float32 sum holds exactly: mirrored and turned buffers are then sampled alike.
+    along_x, along_y = (
+        (np.rint(values * _FRACTIONS_PX) / _FRACTIONS_PX).astype(np.float32) for values in (along_x, along_y)
+    )
+    return [np.add.outer(along_y[axis], along_x[axis]) for axis in (0, 1)]
 
 
 def project(roi: Roi, points_norm: NDArray[np.float32]) -> NDArray[np.float32]:
