@@ -5,9 +5,13 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-# A topic level: `/`, `+` and `#` have a meaning in MQTT topics, and control characters are not allowed in them.
-TOPIC_LEVEL = r"^[^/+#\x00-\x1f\x7f]+$"
-TOPIC_PATH = r"^[^/+#\x00-\x1f\x7f]+(/[^/+#\x00-\x1f\x7f]+)*$"
+# A topic level: `/`, `+` and `#` have a meaning in MQTT topics. Control characters, halves of characters and code
+# points that are none (MQTT 5, section 1.5.4) make brokers end the connection.
+_LETTER = "[^/+#\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef" + "".join(
+    f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000)
+)
+TOPIC_LEVEL = rf"^{_LETTER}]+\Z"
+TOPIC_PATH = rf"^{_LETTER}]+(/{_LETTER}]+)*\Z"
 
 
 def _doc(text: str, **limits: Any) -> msgspec.Meta:  # noqa: ANN401 -- msgspec's own limits: ge, le, pattern...

@@ -15,7 +15,7 @@ from edge import edgetpu
 from edge.broker import password_path
 from edge.camera import open_source, redact
 from edge.camera_list import DMA_HEAPS, list_cameras
-from edge.config import Settings
+from edge.config import MqttSettings, Settings
 from edge.config_load import SYSTEM_CONFIG
 from edge.edgetpu_probe import probe
 from edge.errors import (
@@ -28,7 +28,9 @@ from edge.errors import (
 )
 from edge.estimator import PoseEstimator
 from edge.finding import Finding, ask, ok, problem, warning
-from edge.link import check_broker
+from edge.link import check_broker, publish_once
+from edge.mqtt_message import Message
+from edge.topics import Topics
 
 SERVICE_USER: Final = "edge-pose"
 SERVICE_PASSWORD: Final = SYSTEM_CONFIG.parent / "mqtt-password"
@@ -184,6 +186,20 @@ def broker(settings: Settings) -> Iterator[Finding]:
         yield ok(
             "broker", f"{mqtt.broker} lets us in, MQTT {protocol}" + (f", as {mqtt.username}" if mqtt.username else "")
         )
+        yield from _access(mqtt)
+
+
+def _access(mqtt: MqttSettings) -> Iterator[Finding]:
+    """Whether the broker lets this device write: an answer to a command that nobody gave, which disturbs no reader.
+
+    Brokers of MQTT 3.1.1 drop what is not allowed without a word, so there it is not known.
+    """
+    topics = Topics.of(mqtt)
+    try:
+        publish_once(mqtt, Message(topics.result("doctor"), b'{"ok":true}', qos=1, content_type="application/json"))
+    except BrokerError as error:
+        mend = f"let this device write below {topics.below('')} in the broker's access list, as in docs/mqtt.md"
+        yield warning("broker", str(error), mend)
 
 
 def names(settings: Settings) -> Iterator[Finding]:

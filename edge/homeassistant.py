@@ -14,7 +14,7 @@ from edge.commands import MAX_FPS
 from edge.config import MqttSettings
 from edge.link import publish_once
 from edge.messages import Info
-from edge.mqtt import Message
+from edge.mqtt_message import Message
 from edge.topics import OFF, OFFLINE, ON, ONLINE, Topics
 
 BIRTH = b"online"

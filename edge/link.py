@@ -15,8 +15,9 @@ from typing import Literal, Protocol
 from edge import broker
 from edge.config import MqttSettings
 from edge.errors import BrokerError, BrokerRefusedError, ConfigError
-from edge.mqtt import ANSWER_TIMEOUT_S, Connection, Message, ProtocolRefusedError, Received
+from edge.mqtt import ANSWER_TIMEOUT_S, Connection, ProtocolRefusedError
 from edge.mqtt import Protocol as MqttProtocol
+from edge.mqtt_message import Message, Received
 
 Phase = Literal["connecting", "connected", "offline", "refused", "closed"]
 
@@ -34,6 +35,11 @@ CLOSE_TIMEOUT_S = 1.0
 # So many short connections in a row are no accident: brokers end a connection when another comes under its name, and
 # not all say so.
 SUSPICIOUS_LOSSES = 3
+# A broker that seemed not to speak MQTT 5 may have been starting, or have been replaced: it is asked again at the
+# first reconnect after so long. Not at each, because silence for an answer costs seconds.
+ASK_FOR_5_AGAIN_S = 3600.0
+# What breaks may break differently each time; no outage fills the log.
+MAX_SAID = 20
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +50,7 @@ class LinkState:
 
     Attributes:
         phase: `refused` is a broker that answers and says no; `offline` is any other failure, tried again.
-        detail: why, for `offline` and `refused`; empty otherwise.
+        detail: why, for `offline` and `refused`; what the broker does not allow a publisher, for `connected`.
         protocol: MQTT version in use, `None` without a connection.
         connections: how often a connection was made.
     """
@@ -53,6 +59,9 @@ class LinkState:
     detail: str = ""
     protocol: MqttProtocol | None = None
     connections: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.phase}: {self.detail}" if self.detail else self.phase
 
 
 class Owner(Protocol):
@@ -109,7 +118,7 @@ class Link:
         self._owner = owner
         self._will = will
         self._version_5_worked = False
-        self._only_3_1_1 = False
+        self._only_3_1_1_since_s: float | None = None
         self._said: set[str] = set()
         self._short_connections = 0
         self._up_at_s: float | None = None
@@ -165,7 +174,9 @@ class Link:
     def _connect(self) -> Connection:
         """A connection in the newest protocol that the broker speaks."""
         setting = self._settings.protocol
-        if setting == "3.1.1" or (setting == "auto" and self._only_3_1_1):
+        since_s = self._only_3_1_1_since_s
+        known_old = since_s is not None and time.monotonic() - since_s < ASK_FOR_5_AGAIN_S
+        if setting == "3.1.1" or (setting == "auto" and known_old):
             return self._open("3.1.1")
         try:
             connection = self._open("5")
@@ -174,10 +185,11 @@ class Link:
             if setting == "5" or (self._version_5_worked and not error.said):
                 raise
             connection = self._open("3.1.1")
-            self._only_3_1_1 = True
-            logger.warning("%s; using MQTT 3.1.1: no message expiry, and refused messages go unnoticed", error)
+            self._only_3_1_1_since_s = time.monotonic()
+            if since_s is None:
+                logger.warning("%s; using MQTT 3.1.1: no message expiry, and refused messages go unnoticed", error)
         else:
-            self._version_5_worked = True
+            self._version_5_worked, self._only_3_1_1_since_s = True, None
         return connection
 
     def _open(self, protocol: MqttProtocol) -> Connection:
@@ -224,7 +236,7 @@ class Link:
         if self._short_connections >= SUSPICIOUS_LOSSES:
             detail += f", soon after each connect. Is there another client of the name {self._client_id!r}?"
         self.state = replace(self.state, phase=phase, detail=detail, protocol=None)
-        if detail not in self._said:  # once an outage, not at every attempt
+        if detail not in self._said and len(self._said) < MAX_SAID:  # once an outage, not at every attempt
             logger.warning("%s; trying again until it works", detail)
             self._said.add(detail)
 

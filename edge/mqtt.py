@@ -11,12 +11,12 @@ import ssl
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from edge import broker, mqtt_reasons
 from edge.config import MqttSettings
 from edge.errors import BrokerError, BrokerRefusedError
+from edge.mqtt_message import Message, Received
 
 Protocol = Literal["5", "3.1.1"]
 
@@ -25,7 +25,8 @@ Protocol = Literal["5", "3.1.1"]
 CONNECT_TIMEOUT_S = 2.0
 # A broker answers CONNECT at once; one that speaks only MQTT 3.1.1 may also misread MQTT 5 and wait for more.
 ANSWER_TIMEOUT_S = 3.0
-# Messages of QoS 1 on their way at once; the rest waits with the publisher, which is where it is bounded.
+# Messages of QoS 1 on their way at once, or fewer where the broker wants fewer (MQTT 5, receive maximum); the rest
+# waits with the publisher, which is where it is bounded.
 MAX_INFLIGHT = 16
 # Bytes: nothing that is read here comes near it, so a broker need not send us what is longer (MQTT 5).
 MAX_PACKET = 256 * 1024
@@ -41,38 +42,13 @@ class ProtocolRefusedError(BrokerRefusedError):
         self.said = said
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message to publish.
+class Connection:
+    """See the module.
 
     Attributes:
-        topic, payload, qos, retain: as MQTT has them.
-        expiry_s: seconds after which a broker throws it away undelivered (MQTT 5); None is never.
-        content_type: MIME type (MQTT 5).
-        time_s: seconds since 1970 when what it tells happened, sent as user property `time` (MQTT 5).
+        acknowledged: collects (message id, what the broker said) of messages of QoS 1.
+        max_inflight: how many of those may be unacknowledged at once; the owner counts.
     """
-
-    topic: str
-    payload: bytes
-    qos: Literal[0, 1] = 0
-    retain: bool = False
-    expiry_s: int | None = None
-    content_type: str = ""
-    time_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A message from the broker; `time_s` as in `Message`; `retained` is whether it was waiting there."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-    time_s: float | None = None
-
-
-class Connection:
-    """See the module. `acknowledged` collects (message id, what the broker said) of messages of QoS 1."""
 
     def __init__(
         self,
@@ -88,6 +64,7 @@ class Connection:
         self.protocol = protocol
         self.address = broker.parse(settings.broker)
         self.acknowledged: list[tuple[int, str]] = []
+        self.max_inflight = MAX_INFLIGHT
         self._settings = settings
         self._answer: str | None = None
         self._goodbye = ""
@@ -110,7 +87,7 @@ class Connection:
     def _set_callbacks(self) -> None:
         # paho calls these from `pump`, in the same thread. They only take note; nothing in them may raise.
         client: Any = self._client
-        client.on_connect = lambda _client, _data, _flags, reason, _properties: self._connected(str(reason))
+        client.on_connect = lambda _client, _data, _flags, reason, properties: self._connected(str(reason), properties)
         client.on_disconnect = lambda _client, _data, _flags, reason, _properties: self._disconnected(str(reason))
         client.on_publish = lambda _client, _data, mid, reason, _properties: self.acknowledged.append(
             (mid, "" if reason.value < 128 else str(reason))
@@ -121,7 +98,8 @@ class Connection:
         client.on_message = lambda _client, _data, message: self._received(message)
         client.on_socket_open = lambda _client, _data, sock: _tune(sock, self._settings.keepalive)
 
-    def _connected(self, reason: str) -> None:
+    def _connected(self, reason: str, properties: Any) -> None:  # noqa: ANN401 -- paho's Properties, or None
+        self.max_inflight = min(MAX_INFLIGHT, getattr(properties, "ReceiveMaximum", MAX_INFLIGHT))
         self._answer = reason
 
     def _disconnected(self, reason: str) -> None:

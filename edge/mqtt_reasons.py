@@ -15,8 +15,9 @@ def unreachable(error: OSError, timeout_s: float) -> str:
         return f"the host's name is not known ({error.strerror}). Is it spelled right, and does the network work?"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the broker's certificate is not trusted ({error.verify_message}). Set mqtt.ca_file to its authority"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({error.reason or error}). Does the broker speak TLS on this port?"
+    if isinstance(error, ssl.SSLError | ConnectionResetError):  # a reset comes from a broker that expects no TLS
+        reason = getattr(error, "reason", None) or error.strerror or error
+        return f"TLS failed ({reason}). Does the broker speak TLS on this port?"
     if isinstance(error, TimeoutError):
         return f"no answer within {timeout_s:.0f} s. Is the address right, and does a firewall drop it?"
     return f"{error.strerror or error}. Is the network up, and is the address right?"

@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict, deque
 
-from edge.mqtt import Message
+from edge.mqtt_message import Message
 
 # A person who comes and goes every 7 s makes 256 changes of presence and count in a quarter of an hour.
 LIMIT = 256

@@ -13,7 +13,8 @@ from edge.commands import Commands, Target
 from edge.config import TOPIC_LEVEL, MqttSettings
 from edge.link import LONGEST_REFUSED_WAIT_S, Backoff, Link, LinkState, longest_refused_wait_s
 from edge.messages import Health, Info, encode
-from edge.mqtt import MAX_INFLIGHT, Connection, Message, Received
+from edge.mqtt import Connection
+from edge.mqtt_message import Message, Received
 from edge.outbox import Outbox
 from edge.topics import OFF, OFFLINE, ON, ONLINE, Topics
 
@@ -77,6 +78,7 @@ class Publisher:
         self._commands = Commands(controls) if controls else None
         self._rate = _Rate(MAX_COMMANDS_PER_S)
         self._poses: deque[_WaitingPose] = deque(maxlen=POSE_QUEUE)
+        self._announcements: dict[str, Message] = {}  # by topic, so that an older one is not sent after a newer
         self._results: deque[Message] = deque(maxlen=RESULT_QUEUE)
         self._changes = Outbox()
         self._health: Health | None = None
@@ -149,6 +151,7 @@ class Publisher:
         """Say who is here, then everything that a reader must know, then what has waited."""
         self._others.clear()
         self._denied.clear()
+        self._announcements.clear()
         self._announce(connection)
         self._changes.reconnected()
         self._results.clear()  # whoever asked over the old connection may be gone
@@ -157,28 +160,37 @@ class Publisher:
     def _announce(self, connection: Connection) -> None:
         if self._commands:
             self._subscribe(connection, self.topics.command("+"))
-        self._send_other(connection, Message(self.topics.status, ONLINE, qos=1, retain=True, content_type=TEXT))
         info = msgspec.structs.replace(self._info, mqtt=connection.protocol)
-        self._send_other(connection, Message(self.topics.info, encode(info), qos=1, retain=True, content_type=JSON))
+        self._announcement(Message(self.topics.status, ONLINE, qos=1, retain=True, content_type=TEXT))
+        self._announcement(Message(self.topics.info, encode(info), qos=1, retain=True, content_type=JSON))
         if self._settings.homeassistant:
             self._subscribe(connection, homeassistant.birth_topic(self._settings))
-            self._send_other(connection, homeassistant.announcement(self._settings, self._info))
+            self._announcement(homeassistant.announcement(self._settings, self._info))
+
+    def _announcement(self, message: Message) -> None:
+        self._announcements[message.topic] = message
 
     def work(self, connection: Connection) -> None:
-        """Read what was acknowledged, then send: changes before answers before health before poses."""
+        """Read what was acknowledged, then send: who is here, changes, answers, health, poses."""
         for message_id, reason in connection.acknowledged:
             self._settle(message_id, reason)
         connection.acknowledged.clear()
         self._ask_again(connection)
-        while self._changes.in_flight < MAX_INFLIGHT and (message := self._changes.next()):
+        while self._announcements and self._room(connection):
+            self._send_other(connection, self._announcements.pop(next(iter(self._announcements))))
+        while self._room(connection) and (message := self._changes.next()):
             self._changes.sent(connection.publish(message))
-        while len(self._others) < MAX_INFLIGHT and self._results:
+        while self._room(connection) and self._results:
             self._send_other(connection, self._results.popleft())
         if self._health_due and self._health is not None:
             self._health_due = False
             payload = encode(self._health)
             connection.publish(Message(self.topics.health, payload, retain=True, content_type=JSON))
         self._send_poses(connection)
+
+    def _room(self, connection: Connection) -> int:
+        """How many more messages of QoS 1 the broker will take now."""
+        return max(connection.max_inflight - self._changes.in_flight - len(self._others), 0)
 
     def _settle(self, message_id: int, reason: str) -> None:
         """Note the broker's answer to a message or subscription; `reason` is empty where it took it."""
@@ -204,8 +216,7 @@ class Publisher:
             return
         self._ask_at_s = time.monotonic() + self._ask_backoff.next(longest_refused_wait_s(self._denied_since_s))
         # An answer to a command is not given twice, so nothing will ever say that its topic is allowed now.
-        for topic in [topic for topic in self._denied if topic.endswith("/result")]:
-            del self._denied[topic]
+        self._denied.pop(self.topics.result("+"), None)
         self._announce(connection)
         self._changes.ask_again()
         self._health_due = self._health is not None
@@ -220,13 +231,15 @@ class Publisher:
                 self.poses_dropped += 1
 
     def _send_other(self, connection: Connection, message: Message) -> None:
-        self._others[connection.publish(message)] = message.topic
+        # Strangers choose the names of commands: answers are noted under one name, so that no list of them grows.
+        answer = message.topic.startswith(self.topics.command("")) and message.topic.endswith("/result")
+        self._others[connection.publish(message)] = self.topics.result("+") if answer else message.topic
 
     def received(self, message: Received) -> None:
         """Answer a command; a retained one is from the past and not for now."""
         if self._settings.homeassistant and message.topic == homeassistant.birth_topic(self._settings):
             if message.payload == homeassistant.BIRTH and not message.retained:
-                self._results.append(homeassistant.announcement(self._settings, self._info))
+                self._announcement(homeassistant.announcement(self._settings, self._info))
             return
         prefix = self.topics.command("")
         if message.retained or self._commands is None or not message.topic.startswith(prefix):

@@ -123,7 +123,7 @@ def _assembled(
 def _tick(reporter: Reporter, service: Service, source: Source, controls: Controls, publisher: Publisher) -> None:
     reporter.tick()
     service.turn(
-        LoopState(hung=source.hung, stalled=source.stalled, enabled=controls.enabled, broker=publisher.state.phase)
+        LoopState(hung=source.hung, stalled=source.stalled, enabled=controls.enabled, broker=str(publisher.state))
     )
 
 

@@ -85,7 +85,7 @@ class LoopState:
         hung: the camera's driver does not return.
         stalled: the source is open and has given no picture for a while.
         enabled: the loop is not switched off by command.
-        broker: the state of the connection, in a word.
+        broker: the state of the connection, and why it is so where it is not as it should be.
     """
 
     hung: bool = False

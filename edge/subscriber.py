@@ -11,7 +11,8 @@ from edge.config import MqttSettings
 from edge.errors import MessageError
 from edge.link import Link, LinkState
 from edge.messages import PoseMessage, decode_pose
-from edge.mqtt import Connection, Received
+from edge.mqtt import Connection
+from edge.mqtt_message import Received
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ class Subscriber:
     """Subscribe to topic filters and stay connected. `messages` holds what came; when full, the oldest goes.
 
     `subscribed` is set once the broker has answered the first subscriptions: nothing published later is missed.
+    `refused` says what it does not let us read, if anything.
 
     Args:
         settings: broker, user name, password file and TLS; the device's name is not used.
@@ -33,6 +35,7 @@ class Subscriber:
     def __init__(self, settings: MqttSettings, filters: Iterable[str], limit: int = 1000) -> None:
         self.messages: queue.Queue[Received] = queue.Queue(limit)
         self.dropped = 0
+        self.refused = ""
         self.subscribed = threading.Event()
         self._unanswered: set[int] = set()
         self._filters = list(filters)
@@ -80,6 +83,7 @@ class Subscriber:
 
     def connected(self, connection: Connection) -> None:
         """Subscribe."""
+        self.refused = ""
         self._unanswered = {connection.subscribe(topic_filter, qos=1) for topic_filter in self._filters}
 
     def received(self, message: Received) -> None:
@@ -94,7 +98,8 @@ class Subscriber:
         for message_id, reason in connection.acknowledged:
             self._unanswered.discard(message_id)
             if reason:
-                logger.warning("%s: a subscription is refused: %s", connection.address, reason)
+                self.refused = f"{connection.address}: a subscription is refused: {reason}"
+                logger.warning("%s", self.refused)
         connection.acknowledged.clear()
         if not self._unanswered:
             self.subscribed.set()

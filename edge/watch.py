@@ -1,5 +1,6 @@
 """Every device on a broker, live in the terminal."""
 
+import shutil
 import sys
 import time
 from collections import deque
@@ -9,7 +10,7 @@ from typing import TextIO
 from edge.config import MqttSettings
 from edge.errors import MessageError
 from edge.messages import Health, Info, PoseMessage, decode
-from edge.mqtt import Received
+from edge.mqtt_message import Received
 from edge.subscriber import Subscriber
 from edge.topics import OFFLINE
 
@@ -83,6 +84,8 @@ class Fleet:
     def _take(device: Device, topic: str, payload: bytes, now_s: float) -> None:
         if topic == "status":
             device.status = payload.decode("ascii")[:20]
+            if payload == OFFLINE:
+                device.poses_s.clear()
         elif topic == "count":
             device.count = int(payload)
         elif topic == "health":
@@ -145,10 +148,22 @@ def _draw(reader: Subscriber, fleet: Fleet, settings: MqttSettings, out: TextIO)
     state = reader.state
     online = sum(device.status == "online" for device in fleet.devices.values())
     head = f"{settings.broker}  {state.phase}  {len(fleet.devices)} devices, {online} online"
-    lines = [head, *([state.detail] if state.detail else []), ""]
+    lines = [head, *filter(None, (state.detail, reader.refused)), ""]
     if fleet.devices:
         lines += fleet.table(time.monotonic())
     elif state.phase == "connected":
         lines.append(f"no device has published below {settings.base}/ yet")
-    out.write((HOME_AND_CLEAR if out.isatty() else "") + "\n".join(lines) + "\n")
+    if out.isatty():
+        lines = _fitted(lines, *shutil.get_terminal_size())
+        out.write(HOME_AND_CLEAR)
+    out.write("\n".join(lines) + "\n")
     out.flush()
+
+
+def _fitted(lines: list[str], columns: int, rows: int) -> list[str]:
+    """What fits into a terminal, from the top, with the cursor below it: more would scroll the headings away."""
+    shown = max(rows - 1, 2)
+    if len(lines) > shown:
+        left_out = len(lines) - shown + 1
+        lines = [*lines[: shown - 1], f"... {left_out} lines more: the window is too low"]
+    return [line[:columns] for line in lines]

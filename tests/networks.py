@@ -3,6 +3,7 @@
 In both the test reaches the broker by another way that is never touched, so it sees what arrives and when.
 """
 
+import contextlib
 import os
 import shutil
 import socket
@@ -49,6 +50,14 @@ class Door:
         for pair in self._pairs:
             for end in pair:
                 end.close()
+
+    def lead_to(self, port: int) -> None:
+        """From now on another broker is behind it; connections through it end."""
+        self._target_port = port
+        for pair in self._pairs:
+            for end in pair:
+                with contextlib.suppress(OSError):  # it may have ended long ago
+                    end.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         while True:

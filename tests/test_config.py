@@ -37,7 +37,12 @@ def test_later_sources_win_and_origins_are_kept(tmp_path):
         ("[mqtt]\ndevice_name = 'a/b'", "one level of an MQTT topic"),
         ("[mqtt]\ndevice_name = 'a+'", "one level of an MQTT topic"),
         ("[mqtt]\ndevice_name = '#'", "one level of an MQTT topic"),
+        ('[mqtt]\ndevice_name = "a\\n"', "one level of an MQTT topic"),
+        ('[mqtt]\ndevice_name = "a\\u0085"', "one level of an MQTT topic"),
+        ('[mqtt]\ndevice_name = "\\uFFFE"', "one level of an MQTT topic"),
+        ('[mqtt]\ndevice_name = "\\U0010FFFF"', "one level of an MQTT topic"),
         ("[mqtt]\nbase = 'a//b'", "not of the expected form"),
+        ('[mqtt]\nbase = "a\\n"', "not of the expected form"),
         ("[camera\nwidth = 640", "not valid TOML"),
     ],
 )

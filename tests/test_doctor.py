@@ -11,6 +11,7 @@ from brokers import Mosquitto, needs_mosquitto
 from conftest import read_clip, settings
 
 from edge import cli, doctor_host, doctor_setup, health
+from edge.config import Settings
 from edge.snapshot import snapshot
 
 NOBODY = "mqtt://127.0.0.1:1"
@@ -118,6 +119,18 @@ def test_a_broker_that_lets_us_in_and_one_that_refuses(capsys, tmp_path, person)
         assert status == 0
         assert findings["broker"][0]["state"] == "warning"
         assert "mqtt.username" in findings["broker"][0]["mend"]
+
+
+@needs_mosquitto
+def test_a_broker_that_lets_us_in_and_not_write(tmp_path):
+    acl = tmp_path / "acl"
+    acl.write_text("topic write edge-pose/attic/#\n")
+    with Mosquitto(tmp_path / "broker", f"acl_file {acl}") as mosquitto:
+        for device, state in (("attic", "ok"), ("kitchen", "warning")):
+            found = list(doctor_setup.broker(Settings(mqtt=mosquitto.settings(device_name=device))))
+            assert found[-1].state == state
+        assert "does not allow edge-pose/kitchen/" in found[-1].text
+        assert "access list" in found[-1].mend
 
 
 @needs_mosquitto

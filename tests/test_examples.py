@@ -13,7 +13,7 @@ from wire import listen, sample_message
 from edge.errors import BrokerRefusedError
 from edge.link import publish_once
 from edge.messages import Health, Info, PoseMessage, encode
-from edge.mqtt import Message
+from edge.mqtt_message import Message
 from edge.packed import pack
 from edge.pipeline import Controls
 from edge.publisher import Publisher

@@ -11,7 +11,7 @@ from wire import listen
 from edge import homeassistant
 from edge.config import MqttSettings
 from edge.messages import Info, ModelInfo
-from edge.mqtt import Message
+from edge.mqtt_message import Message
 from edge.publisher import Publisher
 from edge.topics import Topics
 

@@ -11,13 +11,15 @@ import jsonschema
 import msgspec
 import pytest
 from brokers import Mosquitto, eventually, needs_mosquitto
+from networks import Door
 from wire import listen, retained, sample_message
 
+from edge import link
 from edge.config import MqttSettings
 from edge.demo_broker import DemoBroker
 from edge.errors import ConfigError
 from edge.messages import Health, Info, decode, encode
-from edge.mqtt import Received
+from edge.mqtt_message import Received
 from edge.publisher import Publisher
 from edge.schema import schema_text
 from edge.subscriber import Subscriber
@@ -102,10 +104,13 @@ def test_the_will_says_offline_when_the_process_is_killed(mosquitto: Mosquitto) 
     assert eventually(lambda: retained(mosquitto, 0.2)["status"].payload == b"offline")
 
 
-def test_a_broker_without_mqtt_5_is_used_with_3_1_1_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+@needs_mosquitto
+def test_a_broker_without_mqtt_5_is_used_with_3_1_1_and_that_is_said_until_it_is_replaced(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     caplog.set_level(logging.INFO)
-    with DemoBroker() as broker:
-        settings = MqttSettings(broker=broker.url, device_name="kitchen")
+    with DemoBroker() as broker, Door(int(broker.url.rpartition(":")[2])) as door:
+        settings = MqttSettings(broker=f"mqtt://127.0.0.1:{door.port}", device_name="kitchen")
         publisher = Publisher(settings, INFO)
         with Subscriber(settings, ["edge-pose/kitchen/#"]) as reader:
             publisher.start()
@@ -113,10 +118,14 @@ def test_a_broker_without_mqtt_5_is_used_with_3_1_1_and_that_is_said(caplog: pyt
             publisher.publish_pose(encode(sample_message(seq=7)))
             seen: dict[str, bytes] = {}
             assert eventually(lambda: _collect(reader, seen) and {"pose", "info", "status"} <= set(seen))
+        assert decode(seen["info"], Info).mqtt == "3.1.1"
+        assert seen["status"] == b"online"
+        assert caplog.text.count("using MQTT 3.1.1") == 2  # the device, and the reader
+        monkeypatch.setattr(link, "ASK_FOR_5_AGAIN_S", 0.0)
+        door.lead_to(mosquitto.port)
+        assert eventually(lambda: "info" in retained(mosquitto, 0.2))
+        assert decode(retained(mosquitto, 0.2)["info"].payload, Info).mqtt == "5"
         publisher.close()
-    assert decode(seen["info"], Info).mqtt == "3.1.1"
-    assert seen["status"] == b"online"
-    assert "using MQTT 3.1.1" in caplog.text
 
 
 def _collect(reader: Subscriber, seen: dict[str, bytes]) -> bool:

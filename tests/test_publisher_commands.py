@@ -14,7 +14,8 @@ from wire import listen, retained, sample_message
 from edge.commands import Commands, Result
 from edge.link import Link
 from edge.messages import Health, Info, decode, encode
-from edge.mqtt import Connection, Message, Received
+from edge.mqtt import Connection
+from edge.mqtt_message import Message, Received
 from edge.pipeline import Controls
 from edge.publisher import Publisher
 

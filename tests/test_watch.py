@@ -9,8 +9,9 @@ import pytest
 from brokers import Mosquitto, eventually, needs_mosquitto
 from wire import sample_message
 
+from edge.link import publish_once
 from edge.messages import Health, Info, ModelInfo, Percentiles, encode
-from edge.mqtt import Received
+from edge.mqtt_message import Message, Received
 from edge.publisher import Publisher
 from edge.watch import Fleet, watch
 
@@ -39,6 +40,7 @@ def test_a_line_tells_how_a_device_is() -> None:
     expected = ["kitchen", "online", "2", "10.0", "14.6", "41", "58", "under-voltage", "lite", "9.9"]
     assert re.split(r" {2,}", line) == expected
     assert re.split(r" {2,}", fleet.table(60.0)[1])[3:6] == ["0.0", "14.6", "61"]
+    feed(fleet, "home/cams/kitchen/pose", encode(sample_message(seq=21)), 60.0)
     feed(fleet, "home/cams/kitchen/status", b"offline")
     assert re.split(r" {2,}", fleet.table(60.0)[1])[1:6] == ["offline", "-", "0.0", "-", "-"]
 
@@ -59,6 +61,27 @@ def test_a_stranger_cannot_steer_the_terminal() -> None:
     table = "\n".join(fleet.table(0.0))
     assert "\x1b" not in table
     assert len(fleet.devices) == 1
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@needs_mosquitto
+def test_a_low_and_narrow_window_keeps_the_headings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("LINES", "8")
+    with Mosquitto(tmp_path / "broker") as broker:
+        for number in range(9):
+            publish_once(broker.settings(), Message(f"edge-pose/room{number}/status", b"online", 1, retain=True))
+        out = Terminal()
+        watch(broker.settings(), duration_s=0.5, stream=out)
+    lines = out.getvalue().rsplit("\x1b[J", 1)[1].splitlines()
+    assert len(lines) == 7  # and the cursor below them
+    assert max(map(len, lines)) == 40
+    assert lines[2].startswith("device  status")
+    assert lines[-1] == "... 6 lines more: the window is too low"[:40]
 
 
 @needs_mosquitto

@@ -7,7 +7,7 @@ import numpy as np
 from brokers import Mosquitto
 
 from edge.messages import PoseMessage, pose_message
-from edge.mqtt import Received
+from edge.mqtt_message import Received
 from edge.pose import Frame, Pose, Roi
 from edge.subscriber import Subscriber
 
