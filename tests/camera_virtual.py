@@ -67,14 +67,16 @@ def virtual_camera(number: int, faults: Faults) -> Any:
         def _get_raw_modes(self) -> list[dict[str, Any]]:
             return [{"format": "SBGGR8", "size": (640, 480)}]
 
-        def process_requests(self, display: Any) -> None:
-            if faults.silent:
-                with self._requestslock:
-                    lost = list(self._requests)
-                    self._requests.clear()
-                for request in lost:
-                    request.release()
-            super().process_requests(display)
+        @property
+        def _requests(self) -> list[Any]:
+            """Where picamera2's listening thread leaves what libcamera completed: everything passes here."""
+            return self._arrived
+
+        @_requests.setter
+        def _requests(self, requests: list[Any]) -> None:
+            # Kept out as they arrive: this camera paces nothing, and would make more between a look here and the next.
+            # They do not go back to the camera either: it runs dry, and only a new one will do.
+            self._arrived = [] if faults.silent else requests
 
     allocator = LibcameraAllocator(None)
     camera = VirtualCamera(number, allocator=allocator)
