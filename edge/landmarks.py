@@ -34,8 +34,9 @@ _COLUMNS, _ROWS = np.tile(_REACH, _WINDOW), np.repeat(_REACH, _WINDOW)
 _OFFSETS = (_ROWS * HEATMAP_SIZE + _COLUMNS) * MODEL_LANDMARKS + np.arange(USED_LANDMARKS)[:, None]
 # From a cell's column and row to its place in the flattened heatmap.
 _PLACE = np.array([MODEL_LANDMARKS, HEATMAP_SIZE * MODEL_LANDMARKS])
-# Multiplied with a window's confidences: their sum, and their first moments along x and y, shape (81, 3).
-_MOMENTS = np.stack([np.ones(_WINDOW**2), _COLUMNS, _ROWS], axis=1).astype(np.float32)
+# Multiplied with a window's confidences: their sum, and their first moments along x and y, shape (81, 3). In float64:
+# its sums, rounded to float32 in the end, are the same on every processor.
+_MOMENTS = np.stack([np.ones(_WINDOW**2), _COLUMNS, _ROWS], axis=1)
 
 
 def refine(
@@ -60,7 +61,7 @@ def refine(
         confidences = read_confidences(elements)
     moments = confidences @ _MOMENTS
     clear = confidences.max(axis=1, keepdims=True) >= MIN_PEAK_CONFIDENCE
-    total = np.maximum(moments[:, :1], np.float32(1e-12))
+    total = np.maximum(moments[:, :1], 1e-12)
     centre = (own_cells + moments[:, 1:] / total) * (1.0 / HEATMAP_SIZE)
     refined: NDArray[np.float32] = np.where(clear, centre, points_norm).astype(np.float32)
     return refined

@@ -16,6 +16,11 @@ from edge.pose import Detection, Frame, Roi
 # (pose_detection_to_roi and pose_landmarks_to_roi graphs: scale_x = scale_y = 1.25).
 ROI_SCALE: Final = 1.25
 
+# Steps in a pixel (x, y, side) and a radian of the grid on which a detection's ROI lies: far finer than a model sees,
+# coarser than what two processors' float sums differ by. Without it a Pi crops a picture a few grey levels differently
+# from a PC, and of that an integer landmark model makes pixels.
+_DETECTION_STEPS: Final = np.array([256.0, 256.0, 256.0, 16384.0])
+
 # Sampling points are rounded to this fraction of a pixel; bilinear sampling itself goes by 32nds.
 _FRACTIONS_PX: Final = 2048.0
 
@@ -40,8 +45,10 @@ def from_points(center_px: NDArray[np.float32], scale_point_px: NDArray[np.float
 
 
 def from_detection(detection: Detection) -> Roi:
-    """The ROI of a person whom the detector found."""
-    return from_points(detection.keypoints_px[_CENTER], detection.keypoints_px[_SCALE_POINT])
+    """The ROI of a person whom the detector found, on the grid."""
+    exact = from_points(detection.keypoints_px[_CENTER], detection.keypoints_px[_SCALE_POINT])
+    values = np.array([exact.x_px, exact.y_px, exact.side_px, exact.rotation_rad])
+    return Roi(*(np.rint(values * _DETECTION_STEPS) / _DETECTION_STEPS).tolist())
 
 
 def from_auxiliary(auxiliary_px: NDArray[np.float32]) -> Roi:
@@ -98,16 +105,18 @@ def sample(frame: Frame, roi: Roi, out: NDArray[np.uint8], *, zero_border: bool)
     crop_to_buffer = frame.to_buffer() @ crop_to_frame(roi, out.shape[0])
     # Not warpAffine, which rounds the matrix, so that a turned buffer gives another crop, and the landmark model is
     # sensitive enough to show it; and not warpPerspective, which divides for every pixel and takes a third longer.
+    at_x_px, at_y_px = _sampling_points(crop_to_buffer, out.shape[0])
     cv2.remap(
         frame.image,
-        *_sampling_points(crop_to_buffer, out.shape[0]),
+        at_x_px,
+        at_y_px,
         cv2.INTER_LINEAR,
         dst=out,
         borderMode=cv2.BORDER_CONSTANT if zero_border else cv2.BORDER_REPLICATE,
     )
 
 
-def _sampling_points(crop_to_buffer: NDArray[np.float64], size_px: int) -> list[NDArray[np.float32]]:
+def _sampling_points(crop_to_buffer: NDArray[np.float64], size_px: int) -> tuple[NDArray[np.float32], ...]:
     """Where in the buffer each pixel of the crop is sampled: x and y, each of shape (S, S), float32, px."""
     steps = np.arange(size_px)
     along_x, along_y = crop_to_buffer[:2, :1] * steps, crop_to_buffer[:2, 1:2] * steps + crop_to_buffer[:2, 2:]
@@ -115,7 +124,7 @@ def _sampling_points(crop_to_buffer: NDArray[np.float64], size_px: int) -> list[
     along_x, along_y = (
         (np.rint(values * _FRACTIONS_PX) / _FRACTIONS_PX).astype(np.float32) for values in (along_x, along_y)
     )
-    return [np.add.outer(along_y[axis], along_x[axis]) for axis in (0, 1)]
+    return tuple(np.add.outer(along_y[axis], along_x[axis]) for axis in (0, 1))
 
 
 def project(roi: Roi, points_norm: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -129,10 +138,11 @@ def project(roi: Roi, points_norm: NDArray[np.float32]) -> NDArray[np.float32]:
         Shape (N, 2), float32, frame px.
     """
     cos, sin = math.cos(roi.rotation_rad) * roi.side_px, math.sin(roi.rotation_rad) * roi.side_px
-    turn = np.array([[cos, sin], [-sin, cos]], dtype=np.float32)
-    projected: NDArray[np.float32] = (points_norm - np.float32(0.5)) @ turn
-    projected += np.array([roi.x_px, roi.y_px], dtype=np.float32)
-    return projected
+    # In float64, and rounded once: float32 sums differ in their last digit between processors, and a tracked person's
+    # next crop would, too.
+    turned: NDArray[np.float64] = (points_norm - np.float64(0.5)) @ np.array([[cos, sin], [-sin, cos]])
+    turned += np.array([roi.x_px, roi.y_px])
+    return turned.astype(np.float32)
 
 
 def rotate_about_origin(points: NDArray[np.float32], angle_rad: float) -> NDArray[np.float32]:
