@@ -18,6 +18,7 @@ from edge.errors import BrokerError, BrokerRefusedError, ConfigError
 from edge.mqtt import ANSWER_TIMEOUT_S, Connection, ProtocolRefusedError
 from edge.mqtt import Protocol as MqttProtocol
 from edge.mqtt_message import Message, Received
+from edge.mqtt_socket import Names
 
 Phase = Literal["connecting", "connected", "offline", "refused", "closed"]
 
@@ -114,6 +115,7 @@ class Link:
         """
         self._address = broker.check(settings)
         self._settings = settings
+        self._names = Names(self._address)
         self._client_id = client_id
         self._owner = owner
         self._will = will
@@ -193,7 +195,9 @@ class Link:
         return connection
 
     def _open(self, protocol: MqttProtocol) -> Connection:
-        connection = Connection(self._settings, self._client_id, protocol, self._will, self._owner.received)
+        connection = Connection(
+            self._settings, self._client_id, protocol, self._will, self._owner.received, self._names
+        )
         connection.open()
         return connection
 

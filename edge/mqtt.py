@@ -6,14 +6,12 @@ its reconnecting are not used, because they hide why a connection failed, have n
 
 import contextlib
 import select
-import socket
 import ssl
-import struct
 import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from edge import broker, mqtt_reasons
+from edge import broker, mqtt_reasons, mqtt_socket
 from edge.config import MqttSettings
 from edge.errors import BrokerError, BrokerRefusedError
 from edge.mqtt_message import Message, Received
@@ -57,6 +55,7 @@ class Connection:
         protocol: Protocol,
         will: Message | None = None,
         on_message: Callable[[Received], None] | None = None,
+        names: mqtt_socket.Names | None = None,
     ) -> None:
         import paho.mqtt.client as paho
         from paho.mqtt.enums import CallbackAPIVersion
@@ -66,6 +65,7 @@ class Connection:
         self.acknowledged: list[tuple[int, str]] = []
         self.max_inflight = MAX_INFLIGHT
         self._settings = settings
+        self._names = names or mqtt_socket.Names(self.address)
         self._answer: str | None = None
         self._goodbye = ""
         self._made_properties: dict[tuple[int | None, str, float | None], Any] = {}
@@ -81,7 +81,8 @@ class Connection:
             self._client.username_pw_set(settings.username, secret)
         context = broker.tls_context(settings, self.address)
         if context:
-            self._client.tls_set_context(context)
+            named: Any = mqtt_socket.NamedContext(context, self.address.host)
+            self._client.tls_set_context(named)
         self._set_callbacks()
 
     def _set_callbacks(self) -> None:
@@ -96,7 +97,7 @@ class Connection:
             (mid, "".join(str(reason) for reason in reasons if reason.value >= 128))
         )
         client.on_message = lambda _client, _data, message: self._received(message)
-        client.on_socket_open = lambda _client, _data, sock: _tune(sock, self._settings.keepalive)
+        client.on_socket_open = lambda _client, _data, sock: mqtt_socket.tune(sock, self._settings.keepalive)
 
     def _connected(self, reason: str, properties: Any) -> None:  # noqa: ANN401 -- paho's Properties, or None
         self.max_inflight = min(MAX_INFLIGHT, getattr(properties, "ReceiveMaximum", MAX_INFLIGHT))
@@ -148,7 +149,15 @@ class Connection:
             raise self._refusal(self._answer)
 
     def _connect(self, **version_5: Any) -> None:  # noqa: ANN401 -- paho's own arguments
-        self._client.connect(self.address.host, self.address.port, self._settings.keepalive, **version_5)
+        failure: OSError | None = None
+        for address in self._names.addresses():
+            try:
+                self._client.connect(address, self.address.port, self._settings.keepalive, **version_5)
+            except OSError as error:
+                failure = error
+            else:
+                return
+        raise failure or OSError("the host's name has no address")
 
     def _silent(self, what: str) -> BrokerError:
         if self.protocol == "5":
@@ -245,7 +254,7 @@ class Connection:
         with contextlib.suppress(BrokerError):
             sock: Any = self._client.socket()
             if sock is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
+                mqtt_socket.set_linger(sock, on=False)
             self._client.disconnect()
             while self._client.socket() is not None and time.monotonic() < deadline:
                 self.pump(max(deadline - time.monotonic(), 0))
@@ -266,16 +275,6 @@ class Connection:
         for name, value in values.items():
             setattr(properties, name, value)
         return properties
-
-
-def _tune(sock: socket.socket, keepalive_s: int) -> None:
-    """Set a fresh socket up for small, urgent messages over a network that may die without a word."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # What was sent and is not confirmed for this long ends the connection; the ping alone would take up to twice it.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, keepalive_s * 1000)
-    # A connection given up is reset, and what it had not delivered thrown away: the next one sends it again, and the
-    # old socket must not deliver it late, out of order, a second time.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _number(text: str) -> float | None:

@@ -8,8 +8,11 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, Self
 
 import pytest
@@ -126,6 +129,21 @@ class Network:
     def __exit__(self, *_: object) -> None:
         for name in (self.device, self.broker):
             subprocess.run(["ip", "netns", "del", name], check=False)
+
+    @contextlib.contextmanager
+    def name_server(self) -> Iterator[str]:
+        """Have the device ask a name server at the broker's end of the cable; gives the broker's name."""
+        resolver = Path("/etc/netns", self.device, "resolv.conf")  # ip netns exec puts it over /etc/resolv.conf
+        resolver.parent.mkdir(parents=True)
+        resolver.write_text(f"nameserver {self.broker_address}\n")
+        program = Path(__file__).with_name("name_server.py")
+        command = ["ip", "netns", "exec", self.broker, sys.executable, str(program), self.broker_address]
+        with subprocess.Popen(command) as server:
+            try:
+                yield "broker.test"
+            finally:
+                server.kill()
+                shutil.rmtree(resolver.parent)
 
     def unplug(self) -> None:
         """Take the cable between device and broker out."""

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -153,14 +153,19 @@ def test_the_broker_is_absent_at_first_and_killed_later(tmp_path: Path) -> None:
 
 
 def fault_in_network(
-    tmp_path: Path, seconds: float, fault: Callable[[Network], None], mend: Callable[[Network], None]
+    tmp_path: Path,
+    seconds: float,
+    fault: Callable[[Network], None],
+    mend: Callable[[Network], None],
+    *,
+    by_name: bool = False,
 ) -> tuple[dict[str, Any], Watcher, float]:
-    with Network() as network:
+    with Network() as network, network.name_server() if by_name else nullcontext(network.broker_address) as host:
         broker = Mosquitto(tmp_path / "broker", address="0.0.0.0")
         broker.host = network.outside_address
         broker.start("ip", "netns", "exec", network.broker)
         assert eventually(broker.listens), broker.log()
-        url = f"mqtt://{network.broker_address}:{broker.port}"
+        url = f"mqtt://{host}:{broker.port}"
         try:
             with Watcher(broker.url) as watcher:
                 assert watcher.subscriber.subscribed.wait(10)
@@ -187,6 +192,15 @@ def test_a_partition_costs_its_own_length(tmp_path: Path, seconds: float) -> Non
     check(result, watcher, healed_s)
     # A moment is bridged by TCP itself; longer, and the connection is given up.
     assert any(phase == "offline" for _, phase, _ in result["states"]) == (seconds > 5)
+
+
+@needs_mosquitto
+@needs_network_namespaces
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [10, 13, 16])  # the system's resolver asks every five seconds
+def test_a_partition_with_the_name_server_behind_it(tmp_path: Path, seconds: float) -> None:
+    result, watcher, healed_s = fault_in_network(tmp_path, seconds, Network.swallow, Network.deliver, by_name=True)
+    check(result, watcher, healed_s)
 
 
 @needs_mosquitto
