@@ -1,6 +1,7 @@
 """Where frames come from: `open_source` turns what the user wrote into a `Source`."""
 
 import logging
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,8 @@ def _opener(source: str) -> Callable[[CameraSettings], Source]:
         return _device
     if not source:
         raise ConfigError(f"camera.source is empty; expected {FORMS}")
+    if redact(source) != source and not os.path.exists(source):  # noqa: PTH110 -- Path.exists fails on some names
+        raise ConfigError(f"camera.source = {redact(source)!r} is neither a file nor a URL; expected {FORMS}")
     return _file
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Sequence
@@ -74,16 +75,21 @@ def open_path(path: Path, settings: CameraSettings) -> Source:
 
 
 def _look(path: Path) -> None:
-    if not path.exists():
+    try:
+        status = path.stat()
+    except FileNotFoundError:
         raise SourceNotFoundError(
             f"{path}: there is no such file. Expected picamera2[:N], /dev/videoN or N, rtsp://, http(s)://, a video "
             "file, an image, a folder of images, or sample."
-        )
-    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        ) from None
+    except OSError as error:  # a folder above it is closed to this user, the name is too long, a link leads to itself
+        raise SourceError(f"{path}: cannot be read: {error.strerror}.") from None
+    is_folder = stat.S_ISDIR(status.st_mode)
+    if not os.access(path, os.R_OK | (os.X_OK if is_folder else 0)):
         raise SourceError(f"{path}: no permission to read it.")
-    if not path.is_dir() and not path.is_file():
+    if not is_folder and not stat.S_ISREG(status.st_mode):
         raise SourceError(f"{path}: expected a file or a folder, and this is neither.")
-    if path.is_file() and path.stat().st_size == 0:
+    if not is_folder and status.st_size == 0:
         raise UnreadableMediaError(f"{path}: the file is empty. Copy or record it again.")
 
 

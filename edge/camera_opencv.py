@@ -3,17 +3,16 @@
 import logging
 import math
 import os
-import socket
 import threading
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.camera_clock import SenderClock
+from edge.camera_diagnosis import why_no_stream
 from edge.camera_live import Picture
 from edge.camera_source import redact
 from edge.config import CameraSettings
@@ -24,16 +23,12 @@ _log = logging.getLogger(__name__)
 # FFmpeg's options reach OpenCV through one environment variable, read while a capture opens: one at a time.
 _opening = threading.Lock()
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-# A connection that is refused, unknown or silent is told apart by a plain TCP connection within this time.
-_DIAGNOSIS_S = 3.0
 # Time stamps beyond this are none.
 LONGEST_VIDEO_S = 1e8
-_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-
-
-# Keep OpenCV's and FFmpeg's own messages off stderr, unless the user asked for them in OpenCV's variables. OpenCV reads
-# the first (AV_LOG_QUIET) once, when anything in the process first uses FFmpeg: so it is set here, on import.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+# Keep OpenCV's and FFmpeg's own messages off stdout and stderr, unless the user asked for them in OpenCV's variables.
+# OpenCV reads FFmpeg's level once, when anything in the process first uses FFmpeg: so it is set here, on import.
+_QUIET = "-8"  # AV_LOG_QUIET
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _QUIET)
 if "OPENCV_LOG_LEVEL" not in os.environ:
     cv2.setLogLevel(0)
 
@@ -42,6 +37,7 @@ def video_capture(what: str, backend: int, options: dict[int, float], ffmpeg_opt
     """Open a capture; the caller looks whether it `isOpened()`."""
     flat = [int(number) for pair in options.items() for number in pair]
     with _opening:
+        _keep_secret(what)
         before = os.environ.get(_OPTIONS)
         if ffmpeg_options:
             os.environ[_OPTIONS] = ffmpeg_options
@@ -52,6 +48,16 @@ def video_capture(what: str, backend: int, options: dict[int, float], ffmpeg_opt
                 os.environ.pop(_OPTIONS)
                 if before is not None:
                     os.environ[_OPTIONS] = before
+
+
+def _keep_secret(source: str) -> None:
+    """Talkative, FFmpeg prints addresses and requests, and OpenCV the whole URL: not where it holds a password."""
+    talkative = "OPENCV_LOG_LEVEL" in os.environ or os.environ["OPENCV_FFMPEG_LOGLEVEL"] != _QUIET
+    if talkative and redact(source) != source:
+        _log.warning("OPENCV_LOG_LEVEL and OPENCV_FFMPEG_LOGLEVEL have no effect: they would print the URL's password")
+        os.environ.pop("OPENCV_LOG_LEVEL", None)
+        os.environ["OPENCV_FFMPEG_LOGLEVEL"] = _QUIET
+        cv2.setLogLevel(0)
 
 
 class VideoReader:
@@ -242,7 +248,7 @@ class Stream(_Capture):
         self._capture = capture
         if not capture.isOpened():
             self.close()
-            raise SourceError(f"{self.name}: the stream does not open: {_why_not(asked.source)}")
+            raise SourceError(f"{self.name}: the stream does not open: {why_no_stream(asked.source)}")
         _skip_old_pictures(capture, start_s)
         self._clock = SenderClock()
         size = f"{capture.get(cv2.CAP_PROP_FRAME_WIDTH):.0f}x{capture.get(cv2.CAP_PROP_FRAME_HEIGHT):.0f}"
@@ -272,24 +278,3 @@ def _skip_old_pictures(capture: cv2.VideoCapture, start_s: float) -> None:
         first_s = stamp_s if first_s is None else first_s
         if now_s - asked_s > interval_s / 3 or (now_s - start_s) - (stamp_s - first_s) < interval_s:
             return
-
-
-def _why_not(url: str) -> str:
-    """What a plain TCP connection to the stream's server says; FFmpeg's own reason does not get through OpenCV."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme.lower()]
-    except ValueError:
-        return "this is not a valid URL; expected for instance rtsp://user:password@host:554/path."
-    try:
-        with socket.create_connection((host, port), timeout=_DIAGNOSIS_S):
-            return (
-                f"{host} answers on port {port}, but gives no stream there. "
-                "Check the path, the user name and the password of the URL."
-            )
-    except socket.gaierror:
-        return f"the host name {host!r} is not known. Check the URL and the network."
-    except TimeoutError:
-        return f"{host} does not answer on port {port}. Check the address, and that the camera is switched on."
-    except OSError as error:
-        return f"{host} port {port}: {error.strerror or error}. Check the address, and that the server is running."

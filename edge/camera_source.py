@@ -31,6 +31,9 @@ HIDDEN = "***"
 _SECRET = re.compile(
     r"((?:pass(?:word|wd|phrase)?|pwd|token|key|secret|auth\w*|user(?:name)?|usr)=)[^&;/#]*", re.IGNORECASE
 )
+# What must be a URL without its scheme, or with a mistyped one: user:password@host. Names of libcamera's cameras hold
+# an `@` too, and a path to a file may.
+_LOGIN = re.compile(r"(?!picamera2:|[/.~])[^@]*:[^@]*@")
 
 
 class Source(ABC):
@@ -104,14 +107,19 @@ class Source(ABC):
 
 
 def redact(source: str) -> str:
-    """The source as it may be shown: credentials in a URL replaced by `***`."""
-    if "://" not in source:
-        return source
+    """The source as it may be shown: credentials in a URL replaced by `***`.
+
+    Everything up to the last `@` is taken for credentials, whatever stands in between: a password with a `/`, `?`, `#`
+    or `@` of its own makes no valid URL, and is still a password. So does a URL whose `://` is mistyped.
+    """
+    scheme, slashes, rest = source.partition("://")
+    if not slashes:
+        return f"{HIDDEN}@{source.rpartition('@')[2]}" if _LOGIN.match(source) else source
+    _, at, place = rest.rpartition("@")
     try:
-        parts = urlsplit(source)
+        parts = urlsplit(f"{scheme}://{place}")
     except ValueError:  # for instance an unfinished IPv6 address: show no more than the scheme
-        return f"{source.split('://', 1)[0]}://{HIDDEN}"
-    place = parts.netloc.rpartition("@")
-    netloc = f"{HIDDEN}@{place[2]}" if place[1] else place[2]
+        return f"{scheme}://{HIDDEN}"
+    netloc = f"{HIDDEN}@{parts.netloc}" if at else parts.netloc
     query = re.sub(r"=[^&;]*", f"={HIDDEN}", parts.query)
     return urlunsplit((parts.scheme, netloc, _SECRET.sub(rf"\1{HIDDEN}", parts.path), query, ""))

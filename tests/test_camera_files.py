@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,14 @@ BAD_SOURCES: dict[str, tuple[str, type[EdgePoseError]]] = {
     "refused": ("rtsp://me:hush@127.0.0.1:1/cam", SourceError),
     "unknown host": ("http://me:hush@nowhere.invalid/?pwd=hush", SourceError),
     "not a URL": ("http://[hush", SourceError),
+    "impossible host": (f"rtsp://me:hush@{'h' * 70}/cam", SourceError),
+    "slash in the password": ("rtsp://me:p@hush/hush:hush@127.0.0.1:1/cam", SourceError),
+    "number sign in the password": ("rtsp://me:hush#hush@127.0.0.1:1/cam", SourceError),
+    "mistyped URL": ("rtsp:/me:hush@127.0.0.1/cam", ConfigError),
+    "URL without its scheme": ("me:hush@127.0.0.1/cam", ConfigError),
+    "impossible name": ("n" * 300, SourceError),
+    "link to itself": ("{folder}/loop.mp4", SourceError),
+    "named pipe": ("{folder}/pipe.mp4", SourceError),
     "no picamera2": ("picamera2", MissingDependencyError),
 }
 
@@ -170,6 +179,8 @@ def test_what_is_no_source_is_explained(case: str, tmp_path: Path, capfd: pytest
     (tmp_path / "text.mp4").write_text("these are words\n" * 50)
     (tmp_path / "text.png").write_text("these are words\n" * 50)
     (tmp_path / "nothing here").mkdir()
+    (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
     given, error = BAD_SOURCES[case]
     with pytest.raises(error) as caught:
         open_source(CameraSettings(source=given.format(folder=tmp_path), open_timeout=5))
@@ -187,6 +198,12 @@ def test_what_is_no_source_is_explained(case: str, tmp_path: Path, capfd: pytest
         ("http://host/video?user=me&pwd=hush", "http://host/video?user=***&pwd=***"),
         ("rtsp://host/user=me&password=hush&channel=1.sdp", "rtsp://host/user=***&password=***&channel=1.sdp"),
         ("rtsp://me:hu@sh@host/cam", "rtsp://***@host/cam"),
+        ("rtsp://me:hu%40sh@host/cam", "rtsp://***@host/cam"),
+        ("rtsp://me:h@u/s?h#hush@host/cam", "rtsp://***@host/cam"),
+        ("rtsp:/me:hush@host/cam", "***@host/cam"),
+        ("me:hush@host:554/cam", "***@host:554/cam"),
+        ("/media/me:there@home/walk.mp4", "/media/me:there@home/walk.mp4"),
+        ("picamera2:/base/soc/i2c0mux/i2c@1/imx219@10", "picamera2:/base/soc/i2c0mux/i2c@1/imx219@10"),
         ("http://host/cam#hush", "http://host/cam"),
         ("clips/walk.mp4", "clips/walk.mp4"),
         ("picamera2:1", "picamera2:1"),

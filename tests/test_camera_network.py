@@ -1,8 +1,12 @@
 """Network cameras that are killed, frozen, started again, or wrong from the start."""
 
+import base64
 import contextlib
 import logging
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -146,6 +150,30 @@ def test_a_wrong_path_or_password_is_an_error_that_says_what_to_check(kind: str,
         with pytest.raises(SourceError, match="password") as caught:
             open_source(CameraSettings(source=url, open_timeout=5))
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["cam", "nothing"])
+def test_not_even_libraries_that_are_told_to_talk_print_a_password(path: str) -> None:
+    program = (
+        "import contextlib, sys\n"
+        "from edge.camera import open_source\n"
+        "from edge.config import CameraSettings\n"
+        "from edge.errors import SourceError\n"
+        "with contextlib.suppress(SourceError), open_source(CameraSettings(source=sys.argv[1])) as source:\n"
+        "    print(next(source).number)\n"
+    )
+    talkative = {"OPENCV_FFMPEG_LOGLEVEL": "56", "OPENCV_LOG_LEVEL": "VERBOSE", "OPENCV_VIDEOIO_DEBUG": "1"}
+    with NetworkCamera("mjpeg", fps=60, login="me:h%40sh-word") as camera:
+        done = subprocess.run(
+            [sys.executable, "-c", program, camera.url.replace("cam", path)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | talkative,
+        )
+    assert "no effect" in done.stderr
+    for word in ("h%40sh", "h@sh", base64.b64encode(b"me:h@sh-word").decode()):
+        assert word not in done.stdout + done.stderr
 
 
 @needs_rtsp
