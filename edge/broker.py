@@ -48,9 +48,17 @@ def parse(url: str) -> Address:
     _refuse_extras(parts, shown)
     if port == 0:
         raise ConfigError(f"mqtt.broker = {shown!r}: no broker has port 0; {EXPECTED}, with a port from 1 to 65535")
-    if not parts.hostname or any(character.isspace() for character in parts.hostname):
+    if not parts.hostname or not _may_be_host(parts.hostname):
         raise ConfigError(f"mqtt.broker = {shown!r}: there is no valid host name in it; {EXPECTED}")
     return Address(parts.hostname, port or DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts")
+
+
+def _may_be_host(name: str) -> bool:
+    try:
+        name.encode("idna")  # as the name service will be asked; of each part 63 letters at most
+    except UnicodeError:
+        return False
+    return not any(character.isspace() for character in name)
 
 
 def check(settings: MqttSettings) -> Address:

@@ -77,7 +77,7 @@ def open_path(path: Path, settings: CameraSettings) -> Source:
 def _look(path: Path) -> None:
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # a name with a zero byte is a ValueError
         raise SourceNotFoundError(
             f"{path}: there is no such file. Expected picamera2[:N], /dev/videoN or N, rtsp://, http(s)://, a video "
             "file, an image, a folder of images, or sample."

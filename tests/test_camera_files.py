@@ -154,6 +154,8 @@ BAD_SOURCES: dict[str, tuple[str, type[EdgePoseError]]] = {
     "text as video": ("{folder}/text.mp4", UnreadableMediaError),
     "text as image": ("{folder}/text.png", UnreadableMediaError),
     "folder without images": ("{folder}/nothing here", UnreadableMediaError),
+    "too long": ("a" * 300, SourceError),
+    "zero byte": ("a\0b", SourceNotFoundError),
     "no camera": ("/dev/video77", SourceNotFoundError),
     "not a camera": ("/dev/null", SourceError),
     "unknown scheme": ("gopher://host/cam", ConfigError),

@@ -44,6 +44,7 @@ def test_later_sources_win_and_origins_are_kept(tmp_path):
         ("[mqtt]\nbase = 'a//b'", "not of the expected form"),
         ('[mqtt]\nbase = "a\\n"', "not of the expected form"),
         ("[camera\nwidth = 640", "not valid TOML"),
+        ("a = " + 5000 * "[", "not valid TOML"),
     ],
 )
 def test_wrong_files_are_refused_with_a_reason(tmp_path, text, complaint):

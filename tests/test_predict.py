@@ -173,6 +173,28 @@ def test_config_show_and_check(tmp_path):
     assert 'model = "full"  # EDGE_POSE_MODEL_MODEL' in shown
 
 
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ("broker = 'mqtts://broker'\nca_file = '/nowhere.pem'", "mqtt.ca_file"),
+        ("username = 'me'\npassword_file = '/nowhere'", "mqtt.password_file"),
+        (f"broker = 'mqtt://{64 * 'a'}.example'", "no valid host name"),
+    ],
+)
+def test_config_check_looks_at_what_run_would_stumble_over(tmp_path, wrong, named):
+    path = tmp_path / "config.toml"
+    path.write_text(f"[mqtt]\n{wrong}\n")
+    done = edge_pose("config", "check", "--config", path)
+    assert done.returncode == 78
+    assert named in done.stderr
+
+
+def test_a_mark_before_the_first_line_is_no_mistake(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text("[camera]\nrotate = 90\n", encoding="utf-8-sig")
+    assert edge_pose("config", "check", "--config", path).returncode == 0
+
+
 def test_config_show_hides_the_password_of_a_stream():
     source = "rtsp://admin:s3cret@10.0.0.7/live"
     shown = edge_pose("config", "show", environment={"EDGE_POSE_CAMERA_SOURCE": source})

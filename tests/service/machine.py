@@ -46,8 +46,12 @@ class Machine:
             self._nspawn = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
             )
-        eventually("the tree's init starts", self._find_init, BOOT_S)
-        eventually("the tree is up", lambda: self.out("systemctl", "is-system-running") == "running", BOOT_S)
+        try:
+            eventually("the tree's init starts", self._find_init, BOOT_S)
+            eventually("the tree is up", lambda: self.out("systemctl", "is-system-running") == "running", BOOT_S)
+        except AssertionError as error:
+            said = (self._scratch / "boot.log").read_text(errors="replace")[-500:]
+            raise AssertionError(f"{error}: {said}") from None
 
     def _find_init(self) -> bool:
         assert self._nspawn is not None
@@ -58,16 +62,19 @@ class Machine:
     def run(self, *command: str | Path, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a command in the tree, as root; stdout and stderr come together."""
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        return subprocess.run(
-            ["nsenter", "-t", str(self._init), "-a", "env", "-i", path, "HOME=/root", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            check=False,
-        )
+        try:
+            return subprocess.run(
+                ["nsenter", "-t", str(self._init), "-a", "env", "-i", path, "HOME=/root", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{' '.join(map(str, command))}: not done in {timeout_s:.0f} s") from None
 
     def out(self, *command: str) -> str:
         """What a command prints, without the last line break."""

@@ -80,6 +80,40 @@ RELEASES: dict[str, tuple[str, Callable[[Path], None]]] = {
 }
 
 
+# Compiled against the system's numpy, as picamera2's own parts are: with another one it does not import.
+PICAMERA2 = """\
+import bottleneck
+
+
+class Picamera2:
+    @staticmethod
+    def global_camera_info():
+        return []
+"""
+PICAMERA2_CONTROL = """\
+Package: python3-picamera2
+Version: 0.0.0
+Architecture: all
+Depends: python3, python3-numpy, python3-bottleneck
+Maintainer: nobody <nobody@example.org>
+Description: stands for the real one
+"""
+
+
+def make_picamera2(folder: Path) -> None:
+    """A Debian package that has picamera2's name and needs of numpy what it needs."""
+    module = folder / "deb" / "usr" / "lib" / "python3" / "dist-packages" / "picamera2" / "__init__.py"
+    control = folder / "deb" / "DEBIAN" / "control"
+    for path, text in ((module, PICAMERA2), (control, PICAMERA2_CONTROL)):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "--build", folder / "deb", folder / "picamera2.deb"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
 def write_pictures(folder: Path) -> None:
     """Forty pictures of the sample clip, 640 px wide, in which somebody is to be seen."""
     folder.mkdir(parents=True)
@@ -96,6 +130,7 @@ def main() -> None:
     """Fill the folder."""
     folder = Path(sys.argv[1])
     write_pictures(folder / "pictures")
+    make_picamera2(folder)
     for name, (version, change) in RELEASES.items():
         source = folder / "releases" / name
         source.mkdir(parents=True)

@@ -28,9 +28,10 @@ def main() -> None:
     attempt("device-null", lambda: os.close(os.open("/dev/null", os.O_RDWR)))
     attempt("device-tun", lambda: os.close(os.open("/dev/net/tun", os.O_RDWR)))
     attempt("socket-inet", lambda: socket.socket(socket.AF_INET).close())
-    for family in ("ALG", "VSOCK", "BLUETOOTH", "CAN"):
+    for family in ("ALG", "VSOCK", "BLUETOOTH"):
         number = getattr(socket, f"AF_{family}")
         attempt(f"socket-{family.lower()}", lambda number=number: socket.socket(number, socket.SOCK_SEQPACKET).close())
+    attempt("socket-packet", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close())
     attempt("privileges", lambda: os.setuid(0))
 
 
