@@ -20,6 +20,7 @@ from edge.demo_broker import DemoBroker
 from edge.errors import ConfigError
 from edge.messages import Health, Info, decode, encode
 from edge.mqtt_message import Received
+from edge.packed import pack
 from edge.publisher import Publisher
 from edge.schema import schema_text
 from edge.subscriber import Subscriber
@@ -68,6 +69,34 @@ def test_retained_topics_tell_a_late_reader_everything(mosquitto: Mosquitto) -> 
     info = decode(seen["info"].payload, Info)
     assert info.mqtt == "5"
     assert len(info.keypoint_names) == 33
+
+
+@needs_mosquitto
+def test_somebody_elses_client_sees_how_long_messages_hold_and_what_they_are(mosquitto: Mosquitto) -> None:
+    publisher = Publisher(mosquitto.settings(), INFO)
+    command = ["mosquitto_sub", "-V", "mqttv5", "-p", str(mosquitto.port), "-q", "1", "-t", "edge-pose/#"]
+    with subprocess.Popen(
+        [*command, "-F", "%t|%E|%C|%q|%r|%P", "-W", "60", "-C", "7"], stdout=subprocess.PIPE, text=True
+    ) as reader:
+        assert eventually(lambda: "Received SUBSCRIBE" in mosquitto.log())
+        publisher.publish_presence(True, 1000.5)
+        publisher.publish_count(1, 1000.5)
+        publisher.publish_health(Health(time=1001.0))
+        publisher.start()
+        assert eventually(lambda: publisher.state.phase == "connected")
+        publisher.publish_pose(encode(sample_message()), pack(sample_message()))
+        output, _ = reader.communicate(timeout=60)
+    publisher.close()
+    seen = dict(line.removeprefix("edge-pose/kitchen/").split("|", 1) for line in output.splitlines())
+    assert seen == {
+        "pose": "2|application/json|0|0|",
+        "pose/packed": "2|application/octet-stream|0|0|",
+        "presence": "|text/plain|1|0|time:1000.500",
+        "count": "|text/plain|1|0|time:1000.500",
+        "status": "|text/plain|1|0|",
+        "health": "|application/json|0|0|",
+        "info": "|application/json|1|0|",
+    }
 
 
 @needs_mosquitto
