@@ -1,5 +1,6 @@
 """Messages to send in tests, and eyes on a broker."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,11 +39,16 @@ def listen(broker: Mosquitto, *filters: str, **settings: object) -> Iterator[Sub
 
 
 def retained(broker: Mosquitto, wait_s: float = 0.5) -> dict[str, Received]:
-    """What a broker holds of the device `kitchen`, by the last levels of the topics."""
+    """What a broker holds of the device `kitchen`, by the last levels of the topics.
+
+    The end is a pause of `wait_s` in what it held; what is published meanwhile is no part of it.
+    """
     found: dict[str, Received] = {}
     with Subscriber(broker.settings(), ["edge-pose/kitchen/#"]) as reader:
-        message = reader.get(wait_s + 3)
-        while message is not None:
-            found[message.topic.split("/", 2)[2]] = message
-            message = reader.get(wait_s)
-    return {name: message for name, message in found.items() if message.retained}
+        end_s = time.monotonic() + wait_s + 3
+        while (remaining_s := end_s - time.monotonic()) > 0:
+            message = reader.get(remaining_s)
+            if message is not None and message.retained:
+                found[message.topic.split("/", 2)[2]] = message
+                end_s = time.monotonic() + wait_s
+    return found
