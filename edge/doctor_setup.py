@@ -29,6 +29,7 @@ from edge.errors import (
 from edge.estimator import PoseEstimator
 from edge.finding import Finding, ask, ok, problem, warning
 from edge.link import check_broker, publish_once
+from edge.mqtt import ProtocolRefusedError
 from edge.mqtt_message import Message
 from edge.topics import Topics
 
@@ -176,11 +177,14 @@ def broker(settings: Settings) -> Iterator[Finding]:
         mqtt = msgspec.structs.replace(mqtt, password_file=str(SERVICE_PASSWORD))  # as systemd hands it to the service
     try:
         protocol = check_broker(mqtt)
+    except ProtocolRefusedError as error:
+        yield warning("broker", str(error), 'set mqtt.protocol = "auto"')
     except BrokerRefusedError as error:
         mend = f"set mqtt.username, and put the password into {SERVICE_PASSWORD} or the file of mqtt.password_file"
         yield warning("broker", str(error), mend)
     except BrokerError as error:
-        mend = "set mqtt.broker to where it is; for one on this machine: sudo apt install -y mosquitto"
+        mend = "set mqtt.broker to where it is, and mqtt.ca_file if it has an authority of its own"
+        mend += "; for a broker on this machine: sudo apt install -y mosquitto"
         yield warning("broker", f"{error} (`run` goes on without it and tries again)", mend)
     else:
         yield ok(

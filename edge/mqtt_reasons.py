@@ -14,7 +14,9 @@ def unreachable(error: OSError, timeout_s: float) -> str:
     if isinstance(error, socket.gaierror):
         return f"the host's name is not known ({error.strerror}). Is it spelled right, and does the network work?"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the broker's certificate is not trusted ({error.verify_message}). Set mqtt.ca_file to its authority"
+        given = error.verify_message
+        mend = "Name it in mqtt.broker as there" if "mismatch" in given.lower() else "Set mqtt.ca_file to its authority"
+        return f"the broker's certificate is not trusted ({given}). {mend}"
     if isinstance(error, ssl.SSLError | ConnectionResetError):  # a reset comes from a broker that expects no TLS
         reason = getattr(error, "reason", None) or error.strerror or error
         return f"TLS failed ({reason}). Does the broker speak TLS on this port?"

@@ -133,6 +133,8 @@ def test_tls_with_an_own_authority_and_client_certificates(tmp_path: Path, caplo
 
         with pytest.raises(BrokerError):
             check_broker(broker.settings(broker=url, ca_file=str(house[0])))
+        with pytest.raises(BrokerError, match=r"not valid for 'localhost'.*Name it in mqtt.broker as there"):
+            check_broker(broker.settings(broker=url.replace("127.0.0.1", "localhost"), **good))
         with Mosquitto(tmp_path / "plain") as plain, pytest.raises(BrokerError, match="TLS failed"):
             check_broker(broker.settings(broker=plain.url.replace("mqtt://", "mqtts://"), **good))
         with server(b"this is not TLS\r\n") as plain, pytest.raises(BrokerError, match="TLS failed"):
