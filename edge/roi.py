@@ -140,7 +140,8 @@ def project(roi: Roi, points_norm: NDArray[np.float32]) -> NDArray[np.float32]:
     cos, sin = math.cos(roi.rotation_rad) * roi.side_px, math.sin(roi.rotation_rad) * roi.side_px
     # In float64, and rounded once: float32 sums differ in their last digit between processors, and a tracked person's
     # next crop would, too.
-    turned: NDArray[np.float64] = (points_norm - np.float64(0.5)) @ np.array([[cos, sin], [-sin, cos]])
+    centred = points_norm.astype(np.float64) - 0.5
+    turned: NDArray[np.float64] = centred @ np.array([[cos, sin], [-sin, cos]])
     turned += np.array([roi.x_px, roi.y_px])
     return turned.astype(np.float32)
 
