@@ -94,9 +94,9 @@ def run_all(device: Device, scenarios: Sequence[Callable[[Device], str]]) -> int
             story = scenario(device)
             passed += 1
             print(f"ok      {time.monotonic() - start_s:5.1f} s  {scenario.__name__}: {story}", flush=True)
-        except AssertionError as error:
+        except Exception as error:  # noqa: BLE001 -- the others are still run
             failed += 1
-            print(f"FAILED  {time.monotonic() - start_s:5.1f} s  {scenario.__name__}: {error}", flush=True)
+            print(f"FAILED  {time.monotonic() - start_s:5.1f} s  {scenario.__name__}: {error!r}", flush=True)
             print("    " + device.machine.journal(UNIT, "--lines=15").replace("\n", "\n    "), flush=True)
             if scenario is install_from_nothing:
                 break
