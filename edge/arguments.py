@@ -64,6 +64,12 @@ def _add_model_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="DEVICE", help="what runs the models: cpu, or edgetpu[:usb|:pci][:N]")
 
 
+def _add_acquisition(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--acquisition", metavar="WAY", help="how people are found: verified, or single, as MediaPipe does it"
+    )
+
+
 def _add_run(commands: Commands) -> None:
     parser = _add(
         commands,
@@ -75,6 +81,7 @@ def _add_run(commands: Commands) -> None:
     parser.add_argument("--source", metavar="SRC", help=SOURCE_HELP)
     parser.add_argument("--broker", metavar="URL", help="mqtt://HOST[:PORT], or mqtts:// with TLS")
     _add_model_settings(parser)
+    _add_acquisition(parser)
     parser.add_argument("--duration", metavar="S", type=_seconds, help="stop after this many seconds")
     parser.add_argument("--loop", action="store_true", default=None, help="a file starts again at its end")
     parser.add_argument("--realtime", action="store_true", default=None, help="pace a file like a camera")
@@ -105,6 +112,7 @@ def _add_predict(commands: Commands) -> None:
     _add_settings(parser)
     parser.add_argument("paths", metavar="PATH", nargs="+", help="an image, a folder of images, or a video file")
     _add_model_settings(parser)
+    _add_acquisition(parser)
     parser.add_argument("--world", action="store_true", default=None, help="add world coordinates in metres")
     parser.add_argument("--json", metavar="FILE", help="write all poses to this file; - is standard output")
     parser.add_argument("--draw", metavar="DIR", type=Path, help="write a picture with skeletons for every frame")
@@ -144,6 +152,7 @@ def _add_evaluate(commands: Commands) -> None:
     parser.add_argument("annotations", metavar="ANNOTATIONS.json", type=Path, help="COCO person keypoints")
     parser.add_argument("images", metavar="IMAGES_DIR", type=Path, help="the folder with the annotated pictures")
     _add_model_settings(parser)
+    _add_acquisition(parser)
     parser.add_argument(
         "--against", metavar="MODEL:P", help="compare with this model and precision on the same people, as full:float16"
     )

@@ -25,7 +25,7 @@ from edge.manifest import ModelStore
 from edge.runtime import Runtime, chosen_precision, load_runtime
 
 CAMERA_S: Final = 10.0
-QUICK_FRAMES: Final = 12
+QUICK_FRAMES: Final = 45
 QUICK_S: Final = 1.5
 
 

@@ -54,6 +54,7 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
         "model.precision": "precision",
         "model.device": "device",
         "mqtt.broker": "broker",
+        "tracker.acquisition": "acquisition",
         "pipeline.world": "world",
     }
     return {setting: getattr(options, name, None) for setting, name in names.items()}

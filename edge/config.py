@@ -97,15 +97,32 @@ class ModelSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class DetectorSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[detector]: finding a person anew."""
+    """[detector]: finding a person anew, where tracker.acquisition is single."""
 
-    min_score: Annotated[float, _doc("a detection below this score is no person, 0 to 1", ge=0, le=1)] = 0.5
+    min_score: Annotated[
+        float, _doc("with acquisition single: a detection below this score is no person, 0 to 1", ge=0, le=1)
+    ] = 0.5
 
 
 class TrackerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[tracker]: following people from frame to frame."""
 
     max_people: Annotated[int, _doc("people followed at once", ge=1, le=5)] = 1
+    acquisition: Annotated[
+        Literal["verified", "single"],
+        _doc(
+            "verified: several detections at a low score, each looked at twice and judged; single: the detector's best "
+            "is looked at once and believed, as MediaPipe does it"
+        ),
+    ] = "verified"
+    candidates: Annotated[int, _doc("detections looked at beyond those that are wanted, less one", ge=1, le=10)] = 3
+    candidate_score: Annotated[float, _doc("a detection below this score is not looked at, 0 to 1", ge=0, le=1)] = 0.1
+    min_score: Annotated[
+        float, _doc("nobody is published before the probability of a person has reached this, 0 to 1", ge=0, le=1)
+    ] = 0.5
+    verify_interval: Annotated[
+        float, _doc("seconds between looks of the detector at people who are followed; 0 is never", ge=0)
+    ] = 5.0
     idle_fps: Annotated[
         float, _doc("looks for people per second while nobody is held and nothing moves; 0 is every frame", ge=0)
     ] = 5.0

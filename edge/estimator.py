@@ -9,12 +9,14 @@ from time import perf_counter
 import numpy as np
 
 from edge import roi
+from edge.acquisition import Finder, Sighting
 from edge.config import Settings
 from edge.detector import Detector
+from edge.evidence import weights_for
 from edge.landmarks import LandmarkModel
 from edge.manifest import ModelStore
 from edge.motion import MotionGate
-from edge.pose import Frame, Pose
+from edge.pose import Frame, Landmarks, Pose, Roi
 from edge.runtime import load_runtime, open_model
 from edge.smoothing import PoseSmoother
 from edge.tracker import Person, Tracker
@@ -54,11 +56,13 @@ class PoseEstimator:
             open_model(store, role, variant, wanted, self.runtime)
             for role, variant in (("detector", "detector"), ("landmarks", wanted.model))
         )
-        self._detector = Detector(self.detector_model, settings.detector.min_score)
+        rules = settings.tracker
+        plain = rules.acquisition == "single"
+        self._detector = Detector(self.detector_model, settings.detector.min_score if plain else rules.candidate_score)
         self._landmarks = LandmarkModel(self.landmark_model, world=settings.pipeline.world)
-        held = settings.tracker
-        idle_interval_s = 1.0 / held.idle_fps if held.idle_fps else 0.0
-        self._tracker = Tracker(held.max_people, held.min_presence, held.search_interval, idle_interval_s)
+        entry = self.landmark_model.entry
+        self._weights = weights_for(entry.variant, entry.precision)
+        self._tracker = Tracker(rules, self._weights)
         self._motion = MotionGate()
         self._smooth = settings.smoothing.mode != "off"
         self._smoothers: dict[int, PoseSmoother] = {}
@@ -74,39 +78,71 @@ class PoseEstimator:
         self._tracker.forget()
         self._smoothers.clear()
 
-    def process(self, frame: Frame) -> Estimate:
-        """Find the people in the next frame of the source; its `time_s` must be later than the one before."""
+    def process(self, frame: Frame, *, alone: bool = False) -> Estimate:
+        """Find the people in the next frame of the source; its `time_s` must be later than the one before.
+
+        Args:
+            frame: the picture.
+            alone: a picture by itself: nobody is followed into it or out of it, and whoever is in doubt is decided
+                upon now.
+        """
+        if alone:
+            self.forget()
         estimate = Estimate()
         with _timed(estimate, "gate"):
             search = self._tracker.wants_detection(frame.time_s, lambda: self._motion.moved(frame))
-        if search:
-            with _timed(estimate, "detect"):
-                detections = self._detector.detect(frame)
-            estimate.detector_ran = True
-            if not detections:
-                self._motion.keep(frame)
-            self._tracker.add(map(roi.from_detection, detections), frame.time_s)
+        poses: dict[int, Pose] = {}
         for person in list(self._tracker.people):
-            pose = self._look(frame, person, estimate)
-            if pose is not None:
-                estimate.poses.append(pose)
+            self._follow(frame, person, estimate, poses)
+        if search:
+            self._search(frame, estimate, poses, patient=not alone)
+        kept = {person.id for person in self._tracker.settle(frame.time_s) if person.confirmed}
+        estimate.poses = [pose for person_id, pose in poses.items() if person_id in kept]
+        self._smoothers = {key: value for key, value in self._smoothers.items() if key in self._tracker.ids()}
+        if alone:
+            self.forget()
         return estimate
 
-    def _look(self, frame: Frame, person: Person, estimate: Estimate) -> Pose | None:
-        region, source = person.roi, person.source
+    def _follow(self, frame: Frame, person: Person, estimate: Estimate, poses: dict[int, Pose]) -> None:
+        region = person.roi
+        found = self._look(frame, region, estimate)
+        logit = person.last.detector_logit
+        seen = Sighting(region, found, logit, self._weights.log_odds(found.peak, logit))
+        found = self._smoothed(person.id, found, frame.time_s, estimate)
+        size_px = frame.width_px, frame.height_px
+        if self._tracker.update(person, seen, roi.from_auxiliary(found.auxiliary_px), frame.time_s, size_px):
+            poses[person.id] = Pose(person.id, person.score, "tracked", found.keypoints_px, found.world_m, region)
+
+    def _search(self, frame: Frame, estimate: Estimate, poses: dict[int, Pose], *, patient: bool) -> None:
+        with _timed(estimate, "detect"):
+            detections = self._detector.detect(frame)
+        estimate.detector_ran = True
+        finder = Finder(
+            self._weights,
+            (frame.width_px, frame.height_px),
+            self._tracker.rules.min_presence,
+            lambda region: self._look(frame, region, estimate),
+        )
+        for person in self._tracker.search(detections, finder, frame.time_s, patient=patient):
+            found = self._smoothed(person.id, person.last.found, frame.time_s, estimate)
+            poses[person.id] = Pose(
+                person.id, person.score, "detected", found.keypoints_px, found.world_m, person.last.region
+            )
+        if not self._tracker.people:
+            self._motion.keep(frame)
+
+    def _look(self, frame: Frame, region: Roi, estimate: Estimate) -> Landmarks:
         with _timed(estimate, "warp"):
             self._landmarks.load(frame, region)
         with _timed(estimate, "landmarks"):
-            found = self._landmarks.infer(region)
-        presence = found.presence
-        if self._smooth and presence >= self._tracker.min_presence:
-            with _timed(estimate, "smooth"):
-                smoother = self._smoothers.setdefault(person.id, PoseSmoother())
-                found = smoother.apply(found, frame.time_s, roi.diameter_px(found.auxiliary_px))
-        if not self._tracker.update(person, presence, roi.from_auxiliary(found.auxiliary_px)):
-            self._smoothers.pop(person.id, None)
-            return None
-        return Pose(person.id, presence, source, found.keypoints_px, found.world_m, region)
+            return self._landmarks.infer(region)
+
+    def _smoothed(self, person_id: int, found: Landmarks, time_s: float, estimate: Estimate) -> Landmarks:
+        if not self._smooth:
+            return found
+        with _timed(estimate, "smooth"):
+            smoother = self._smoothers.setdefault(person_id, PoseSmoother())
+            return smoother.apply(found, time_s, roi.diameter_px(found.auxiliary_px))
 
 
 @contextmanager

@@ -113,8 +113,7 @@ def score(people: Sequence[AnnotatedPerson], settings: Settings) -> Score:
     name = f"{entry.variant} {entry.precision}"
     rows = []
     for number, (person, frame, offset_px) in enumerate(_cut_out(people, settings), start=1):
-        estimator.forget()
-        poses = estimator.process(frame).poses
+        poses = estimator.process(frame, alone=True).poses
         rows.append(_distances(person, poses[0].keypoints_px[:, :2] + offset_px) if poses else np.full(17, np.nan))
         _progress(f"{name}: {number} of {len(people)} people")
     _progress("")

@@ -190,7 +190,9 @@ class Landmarks:
     """What the landmark model says about one ROI, in frame px.
 
     Attributes:
-        presence: probability that the ROI holds a person, 0 to 1.
+        presence: the model's own opinion whether the ROI holds a person, 0 to 1. It is sure of much that is none.
+        peak: the heatmap's highest confidence of each of the 33 landmarks, their mean, 0 to 1: the better judge, see
+            `evidence`.
         keypoints_px: shape (33, 5), float32: x, y, z in frame px (z on the scale of x, origin between the hips, less
             is nearer), visibility and presence of the joint as probabilities.
         auxiliary_px: shape (2, 2), float32: the two landmarks from which the next frame's ROI is made (mid-hip
@@ -199,6 +201,7 @@ class Landmarks:
     """
 
     presence: float
+    peak: float
     keypoints_px: NDArray[np.float32]
     auxiliary_px: NDArray[np.float32]
     world_m: NDArray[np.float32] | None
@@ -210,7 +213,7 @@ class Pose:
 
     Attributes:
         id: stays the same while the person is followed; not used again soon after.
-        score: probability that this is a person, 0 to 1.
+        score: probability that this is a person, 0 to 1, as `evidence` measures it.
         source: whether this frame's ROI came from the detector or from the frame before.
         keypoints_px: shape (33, 5), float32, as in `Landmarks`, smoothed if smoothing is on.
         world_m: shape (33, 3), float32, metres, or None.

@@ -80,9 +80,7 @@ def _poses_of(path: str, settings: Settings, estimator: PoseEstimator) -> Iterat
             raise UsageError(f"{path}: predict takes pictures, folders and video files; for a live source use run")
         pictures = Path(path).is_dir() or Path(path).suffix.lower() in IMAGE_SUFFIXES
         for frame in source:
-            yield frame, estimator.process(frame).poses
-            if pictures:  # each picture is looked at by itself
-                estimator.forget()
+            yield frame, estimator.process(frame, alone=pictures).poses
 
 
 def _check_outputs(outputs: Outputs) -> None:

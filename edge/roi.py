@@ -23,6 +23,14 @@ _DETECTION_STEPS: Final = np.array([256.0, 256.0, 256.0, 16384.0])
 
 # Sampling points are rounded to this fraction of a pixel; bilinear sampling itself goes by 32nds.
 _FRACTIONS_PX: Final = 2048.0
+# A region smaller than this is enlarged sixteenfold for the model: no joint can be told from the next.
+MIN_SIDE_PX: Final = 16.0
+# Of somebody so near that the region is larger than this many frames, nothing is in view that could be followed.
+MAX_FRAMES: Final = 4.0
+# From one frame to the next a region moves and grows with a person's hips. Further than this it has slid off: half a
+# side is two thirds of a body's height, and twice the size is half the distance to the camera.
+MAX_STEP_SIDES: Final = 0.5
+MAX_GROWTH: Final = 2.0
 
 # Indices into Detection.keypoints_px (detector's keypoints 0 and 1: mid-hip centre, full-body scale point).
 _CENTER, _SCALE_POINT = 0, 1
@@ -66,8 +74,27 @@ def whole_frame(frame: Frame) -> Roi:
     return Roi(frame.width_px / 2, frame.height_px / 2, float(max(frame.width_px, frame.height_px)), 0.0)
 
 
+def usable(roi: Roi, width_px: int, height_px: int) -> bool:
+    """Whether a person could be seen in the region: finite, of sensible size, and partly inside the frame."""
+    if not all(map(math.isfinite, (roi.x_px, roi.y_px, roi.side_px, roi.rotation_rad))):
+        return False
+    if not MIN_SIDE_PX <= roi.side_px <= MAX_FRAMES * max(width_px, height_px):
+        return False
+    half = roi.side_px / 2
+    return -half < roi.x_px < width_px + half and -half < roi.y_px < height_px + half
+
+
+def follows(roi: Roi, before: Roi) -> bool:
+    """Whether a region can be the same person's as the one a frame before, both usable."""
+    larger, smaller = max(roi.side_px, before.side_px), min(roi.side_px, before.side_px)
+    apart = math.hypot(roi.x_px - before.x_px, roi.y_px - before.y_px)
+    return apart <= MAX_STEP_SIDES * larger and larger <= MAX_GROWTH * smaller
+
+
 def wrap_angle(angle_rad: float) -> float:
-    """The same direction in [-pi, pi)."""
+    """The same direction in [-pi, pi); what is no direction stays as it is."""
+    if not math.isfinite(angle_rad):
+        return angle_rad
     wrapped = angle_rad - 2 * math.pi * math.floor((angle_rad + math.pi) / (2 * math.pi))
     return -math.pi if wrapped >= math.pi else wrapped  # rounding may land on pi itself
 

@@ -1,17 +1,46 @@
 """Who is followed, and whether the detector must run. The only place that decides; it sees numbers, never pixels."""
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, count
 from typing import Final
 
-from edge.pose import PoseSource, Roi
+from edge import acquisition, association, roi
+from edge.acquisition import Finder, Sighting
+from edge.association import Memory, Trail
+from edge.config import TrackerSettings
+from edge.evidence import UNSEEN, Weights, probability, score_logit
+from edge.liveness import Liveness
+from edge.pose import Detection, Roi
 
-# A detection whose square overlaps a held person's this much (IoU, rotation left aside) is that person.
-SAME_PERSON_IOU: Final = 0.3
-# A square smaller than this holds nothing that a model could see.
-MIN_SIDE_PX: Final = 2.0
+# What counts is the evidence of so much time (a first-order low-pass), so that one blurred frame loses nobody.
+MEMORY_OF_EVIDENCE_S: Final = 0.2
+# A person of the first probability is believed at once, of the second after a moment; others are published when they
+# have moved as people do.
+BELIEVED_AT_ONCE, BELIEVED = 0.98, 0.95
+CONFIRM_S: Final = 0.1
+# Who is not believed after so long, and so many frames, is nobody; who was and has not moved for longer, no longer is.
+DOUBT_S, DOUBT_FRAMES = 0.5, 8
+STILL_S: Final = 3.0
+# Where somebody was seen who then was nobody, only what is beyond doubt counts for so long.
+REJECTED_S: Final = 10.0
+# Somebody who is followed is held down to this share of `min_score`: the way out is wider than the way in.
+HOLD: Final = 0.5
+# But not whom the detector has not seen so often in a row.
+MOST_MISSES: Final = 2
+# While somebody is held, whoever was just lost is looked for no sooner than this after the detector ran.
+SEARCH_AGAIN_S: Final = 0.1
+# Who was followed for less than this is not known again.
+KNOWN_S: Final = 0.3
+# Whoever is in doubt is looked for by the detector so often.
+DOUBT_INTERVAL_S: Final = 0.5
+# A detection is of a person who is held if its region's centre is within so many sides of theirs.
+VERIFIED_SIDES: Final = 0.3
+# In the plain way, a detection whose square overlaps a held person's this much (IoU, rotation aside) is that person.
+SAME_SQUARE_IOU: Final = 0.3
+# Frames further apart than this are no motion: regions are stale, and the detector looks at once.
+GAP_S: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -21,33 +50,55 @@ class Person:
     Attributes:
         id: never given to anybody else in this run.
         roi: where to look in the next frame.
-        source: whether `roi` came from the detector or from the person's own landmarks.
+        last: what was seen last.
+        log_odds: that this is a person, of the last moments.
+        since_s: when first seen.
+        seen_s: when last seen.
+        verified_s: when the detector was last asked about them.
+        misses: how often in a row it did not see them.
+        looks: in how many frames they were seen.
+        alive_s: when they last were beyond doubt, or moved as people do.
+        confirmed: whether they are published.
+        trail: where they have been.
     """
 
     id: int
     roi: Roi
-    source: PoseSource
+    last: Sighting
+    log_odds: float
+    since_s: float
+    seen_s: float
+    verified_s: float
+    confirmed: bool
+    alive_s: float
+    misses: int = 0
+    looks: int = 1
+    liveness: Liveness = field(default_factory=Liveness)
+    trail: Trail = field(default_factory=Trail)
+
+    @property
+    def score(self) -> float:
+        """Probability that this is a person."""
+        return probability(self.log_odds)
 
 
 class Tracker:
-    """Detect once, then follow.
+    """Finds, confirms, follows, verifies, loses, and knows again.
 
     Args:
-        max_people: how many are followed at once.
-        min_presence: a person whose pose presence falls below this is lost, 0 to 1.
-        search_interval_s: while somebody is held and there is room for more, the detector runs this often.
-        idle_interval_s: while nobody is held and nothing moves, the detector runs this often; 0 is every frame.
+        rules: [tracker].
+        weights: of the evidence, as measured for the landmark model.
     """
 
-    def __init__(
-        self, max_people: int, min_presence: float, search_interval_s: float, idle_interval_s: float = 0.0
-    ) -> None:
+    def __init__(self, rules: TrackerSettings, weights: Weights) -> None:
         self.people: list[Person] = []
-        self._max_people = max_people
-        self.min_presence = min_presence
-        self._search_interval_s = search_interval_s
-        self._idle_interval_s = idle_interval_s
+        self.rules = rules
+        self.weights = weights
+        self._plain = rules.acquisition == "single"
+        self._idle_interval_s = 1.0 / rules.idle_fps if rules.idle_fps else 0.0
         self._searched_s = -math.inf
+        self._memory = Memory()
+        self._rejected: list[tuple[float, Roi]] = []
         self._ids = count(1)
 
     def wants_detection(self, time_s: float, moved: Callable[[], bool] = lambda: True) -> bool:
@@ -60,47 +111,158 @@ class Tracker:
         waited_s = time_s - self._searched_s
         if not self.people:
             return waited_s >= self._idle_interval_s or moved()
-        return len(self.people) < self._max_people and waited_s >= self._search_interval_s
+        if len(self.people) < self.rules.max_people and waited_s >= self.rules.search_interval:
+            return True
+        if self._plain or waited_s < SEARCH_AGAIN_S:
+            return False
+        return any(self._unverified(person, time_s) for person in self.people)
 
-    def add(self, candidates: Iterable[Roi], time_s: float) -> None:
-        """Take up the people whom the detector saw, best first, as far as there is room and they are not held yet."""
+    def _unverified(self, person: Person, time_s: float) -> bool:
+        """Whether the detector should be asked about a person who is held."""
+        if time_s - person.seen_s > GAP_S:
+            return True
+        interval_s = DOUBT_INTERVAL_S if self._doubtful(person) else self.rules.verify_interval
+        return bool(interval_s) and time_s - person.verified_s >= interval_s
+
+    def _doubtful(self, person: Person) -> bool:
+        return person.last.found.presence < self.rules.min_presence or person.score < BELIEVED
+
+    def search(
+        self, detections: Sequence[Detection], finder: Finder, time_s: float, *, patient: bool = True
+    ) -> list[Person]:
+        """Take up the people whom the detector saw, as far as there is room and they are not held yet.
+
+        Args:
+            detections: of this frame, best first.
+            finder: looks at them.
+            time_s: the frame's capture time.
+            patient: whether there will be more frames, so that who is in doubt can be looked at again.
+
+        Returns:
+            Who is new.
+        """
         self._searched_s = time_s
-        for roi in candidates:
-            if len(self.people) >= self._max_people:
-                return
-            if _usable(roi) and not any(square_iou(roi, held.roi) >= SAME_PERSON_IOU for held in self.people):
-                self.people.append(Person(next(self._ids), roi, "detected"))
+        self._rejected = [(when_s, place) for when_s, place in self._rejected if 0 <= time_s - when_s <= REJECTED_S]
+        if self._plain:
+            room = self.rules.max_people - len(self.people)
+            free = [one for one in detections if not self._held(roi.from_detection(one))]
+            return [self._take_up(seen, time_s, believed=True) for seen in finder.once(free, room)] if room else []
+        others = self._verify(detections, time_s)
+        room = self.rules.max_people - len(self.people)
+        if not room:
+            return []
+        found = finder.twice(others[: room + self.rules.candidates - 1], [person.last for person in self.people])
+        new: list[Person] = []
+        for sighting in found:
+            likely = probability(sighting.log_odds)
+            believed = likely >= (BELIEVED_AT_ONCE if patient else self.rules.min_score)
+            doubtful = patient and likely >= self.rules.min_score and not self._was_rejected(sighting.region)
+            if len(new) < room and (believed or doubtful):
+                new.append(self._take_up(sighting, time_s, believed=believed))
+        return new
 
-    def update(self, person: Person, presence: float, next_roi: Roi) -> bool:
+    def _was_rejected(self, region: Roi) -> bool:
+        return association.nearest(region, [place for _, place in self._rejected], VERIFIED_SIDES) is not None
+
+    def _held(self, region: Roi) -> bool:
+        return any(association.square_iou(region, held.roi) >= SAME_SQUARE_IOU for held in self.people)
+
+    def _verify(self, detections: Sequence[Detection], time_s: float) -> list[Detection]:
+        """Note whom the detector sees of those who are held; returns the detections of nobody held."""
+        regions = [roi.from_detection(detection) for detection in detections]
+        free = dict(enumerate(detections))
+        for person in self.people:
+            person.verified_s = time_s
+            places = list(free)
+            match = association.nearest(person.roi, [regions[place] for place in places], VERIFIED_SIDES)
+            logit = UNSEEN if match is None else score_logit(free.pop(places[match]).score)
+            person.misses = person.misses + 1 if match is None else 0
+            person.log_odds += self.weights.detector * (logit - person.last.detector_logit)
+            person.last = Sighting(person.last.region, person.last.found, logit, person.last.log_odds)
+        for person in list(self.people):
+            if person.misses and person.last.found.presence < self.rules.min_presence:
+                self._lose(person, time_s)  # neither model sees anybody
+        return list(free.values())
+
+    def _take_up(self, seen: Sighting, time_s: float, *, believed: bool) -> Person:
+        likely = believed or probability(seen.log_odds) >= self.rules.min_score
+        known = self._memory.recall(seen.region, time_s) if likely else None
+        person = Person(
+            id=next(self._ids) if known is None else known,
+            roi=seen.next_region(),
+            last=seen,
+            log_odds=seen.log_odds,
+            since_s=time_s,
+            seen_s=time_s,
+            verified_s=time_s,
+            confirmed=believed or known is not None,
+            alive_s=time_s,
+        )
+        person.trail.add(time_s, seen.region)
+        self.people.append(person)
+        return person
+
+    def update(self, person: Person, seen: Sighting, next_roi: Roi, time_s: float, size_px: tuple[int, int]) -> bool:
         """Say what the landmark model saw where this person should be.
 
         Returns:
             Whether the person is there; if not, the person is dropped.
         """
-        if presence < self.min_presence or not math.isfinite(presence) or not _usable(next_roi):
-            self.people.remove(person)
-            self._searched_s = -math.inf  # whoever was just lost is looked for at once
+        share = 1.0 - math.exp(-max(time_s - person.seen_s, 0.0) / MEMORY_OF_EVIDENCE_S)
+        person.log_odds += share * (seen.log_odds - person.log_odds)
+        person.looks += 1
+        if not (self._believable(person, seen, next_roi, time_s) and roi.usable(next_roi, *size_px)):
+            self._lose(person, time_s)
             return False
-        person.roi, person.source = next_roi, "tracked"
+        person.roi, person.last, person.seen_s = next_roi, seen, time_s
+        person.trail.add(time_s, next_roi)
         return True
+
+    def _believable(self, person: Person, seen: Sighting, next_roi: Roi, time_s: float) -> bool:
+        if self._plain:
+            return seen.found.presence >= self.rules.min_presence
+        hold = self.rules.min_score * (HOLD if person.misses < MOST_MISSES else 1.0)
+        if person.score < hold or not roi.follows(next_roi, person.last.region):
+            return False
+        likely = min(person.score, probability(seen.log_odds))
+        moves = person.score < BELIEVED and person.liveness.alive(seen.found.keypoints_px[:, :2], time_s)
+        sure = likely >= BELIEVED and (person.confirmed or time_s - person.since_s >= CONFIRM_S)
+        if sure or (moves and likely >= self.rules.min_score):
+            person.confirmed, person.alive_s = True, time_s
+        if person.confirmed:
+            return time_s - person.alive_s <= STILL_S
+        return time_s - person.since_s <= DOUBT_S or person.looks <= DOUBT_FRAMES
+
+    def _lose(self, person: Person, time_s: float) -> None:
+        self.people.remove(person)
+        if not person.confirmed or time_s - person.alive_s > STILL_S:
+            self._rejected.append((time_s, person.roi))
+        elif person.trail.age_s() >= KNOWN_S:
+            self._memory.keep(person.id, person.trail, person.seen_s)
+        # Whoever was just lost is looked for at once.
+        soon_s = time_s - self.rules.search_interval + SEARCH_AGAIN_S
+        self._searched_s = min(self._searched_s, soon_s) if self.people else -math.inf
+
+    def settle(self, time_s: float) -> list[Person]:
+        """After everybody was seen in a frame: drop whoever has become somebody else's double.
+
+        Returns:
+            Who is left.
+        """
+        for first, second in combinations(list(self.people), 2):
+            if first not in self.people or second not in self.people:
+                continue
+            if acquisition.same_person(first.last, second.last):
+                self._lose((first, second)[association.intruder(first.trail, second.trail, first.roi, time_s)], time_s)
+        return self.people
+
+    def ids(self) -> set[int]:
+        """Who is followed."""
+        return {person.id for person in self.people}
 
     def forget(self) -> None:
         """Drop everybody, so that the next frame is searched anew."""
         self.people.clear()
+        self._memory.forget()
+        self._rejected.clear()
         self._searched_s = -math.inf
-
-
-def square_iou(first: Roi, second: Roi) -> float:
-    """Intersection over union of two squares, their rotation left aside."""
-    reach = (first.side_px + second.side_px) / 2
-    widths = [
-        max(0.0, min(reach - abs(a - b), first.side_px, second.side_px))
-        for a, b in ((first.x_px, second.x_px), (first.y_px, second.y_px))
-    ]
-    intersection = widths[0] * widths[1]
-    union = first.side_px**2 + second.side_px**2 - intersection
-    return intersection / union if union > 0 else 0.0
-
-
-def _usable(roi: Roi) -> bool:
-    return all(map(math.isfinite, (roi.x_px, roi.y_px, roi.rotation_rad))) and MIN_SIDE_PX <= roi.side_px < math.inf

