@@ -89,8 +89,9 @@ def weighted_nms(scores: NDArray[np.float32], geometry: NDArray[np.float32]) -> 
     while len(scores):
         same = iou(geometry[0, :4], geometry[:, :4]) > MIN_IOU
         same[0] = True  # a box of no area overlaps nothing, not even itself
-        weights = scores[same] / scores[same].sum()
-        people.append((float(scores[0]), weights @ geometry[same]))
+        weights = scores[same].astype(np.float64)  # sums that are the same on every processor
+        merged = (weights / weights.sum()) @ geometry[same]
+        people.append((float(scores[0]), merged.astype(np.float32)))
         scores, geometry = scores[~same], geometry[~same]
     return people
 
