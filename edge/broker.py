@@ -3,6 +3,7 @@
 import os
 import ssl
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -125,6 +126,9 @@ def password(settings: MqttSettings) -> str | None:
 def tls_context(settings: MqttSettings, address: Address) -> ssl.SSLContext | None:
     """TLS as set: the system's or an own authority, and this device's certificate; None for mqtt://.
 
+    The same object as before as long as the files are the same: to load the system's authorities takes tens of
+    milliseconds, and leaves memory behind, and a broker that is not trusted is asked again each second.
+
     Raises:
         ConfigError: a file that cannot be used, or certificates for a connection without TLS.
     """
@@ -139,11 +143,15 @@ def tls_context(settings: MqttSettings, address: Address) -> ssl.SSLContext | No
     for name, path in given.items():
         if not Path(path).is_file():
             raise ConfigError(f"mqtt.{name} = {path!r}: there is no such file; expected one in PEM format")
-    return _load(given)
+    system = ssl.get_default_verify_paths()
+    trusted = [given["ca_file"]] if "ca_file" in given else [system.cafile, system.capath]
+    used = [path for path in (*trusted, *given.values()) if path]
+    return _load(tuple(given.items()), tuple(Path(path).stat().st_mtime_ns for path in used))
 
 
-def _load(files: dict[str, str]) -> ssl.SSLContext:
-    name = "ca_file"
+@lru_cache(maxsize=4)
+def _load(given: tuple[tuple[str, str], ...], _changed_ns: tuple[int, ...]) -> ssl.SSLContext:
+    files, name = dict(given), "ca_file"
     try:
         context = ssl.create_default_context(cafile=files.get("ca_file"))
         if "cert_file" in files:

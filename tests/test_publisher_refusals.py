@@ -12,6 +12,7 @@ from brokers import Mosquitto, eventually, needs_mosquitto
 from certificates import authority, certificate, needs_openssl
 from wire import retained
 
+from edge import broker
 from edge.config import MqttSettings
 from edge.errors import BrokerError, BrokerRefusedError
 from edge.link import check_broker
@@ -108,6 +109,21 @@ def test_an_access_list_that_denies_is_said_once_for_each_topic(
         assert eventually(lambda: publisher.state.phase == "connected" and not publisher.state.detail)
         assert eventually(lambda: retained(broker, 0.2).get("presence"))
         publisher.close()
+
+
+@needs_openssl
+@pytest.mark.parametrize("own", [True, False])
+def test_certificates_are_loaded_anew_only_when_they_change(tmp_path: Path, own: bool) -> None:
+    (house, _), (stranger, _) = authority(tmp_path, "house"), authority(tmp_path, "stranger")
+    settings = MqttSettings(broker="mqtts://broker", ca_file=str(house) if own else "")
+    address = broker.parse(settings.broker)
+    first = broker.tls_context(settings, address)
+    assert first is broker.tls_context(settings, address)
+    if own:
+        house.write_bytes(stranger.read_bytes())
+        changed = broker.tls_context(settings, address)
+        assert changed is not None
+        assert [authority["subject"] for authority in changed.get_ca_certs()] == [((("commonName", "stranger"),),)]
 
 
 @needs_mosquitto
