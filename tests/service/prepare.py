@@ -44,7 +44,7 @@ def make_source(folder: Path, version: str) -> None:
 
 def with_another_default(source: Path) -> None:
     """A good release in which a default has changed."""
-    replace(source / "edge" / "config.py", r"(min_score: .* = )0\.5$", r"\g<1>0.45")
+    replace(source / "edge" / "config.py", r"^(    keepalive: .* = )\d+$", r"\g<1>7")
 
 
 def with_truncated_models(source: Path) -> None:

@@ -76,7 +76,7 @@ def upgrade(device: Device) -> str:
     status, output = device.install("good")
     assert status == 0, output
     assert "upgraded from 8.0.0 to 8.0.1" in output, output
-    assert "min_score = 0.45" in output, output
+    assert "keepalive = 7" in output, output
     assert device.release() == "8.0.1"
     for unit in (UNIT, "edge-pose@door.service"):
         executable = device.machine.out("readlink", f"/proc/{device.machine.main_pid(unit)}/cwd")
@@ -84,7 +84,7 @@ def upgrade(device: Device) -> str:
         command = device.machine.out("cat", f"/proc/{device.machine.main_pid(unit)}/cmdline")
         assert "8.0.1" in command, command
     device.poses_flow(10)
-    return "8.0.0 to 8.0.1, both units; min_score = 0.45 shown"
+    return "8.0.0 to 8.0.1, both units; keepalive = 7 shown"
 
 
 def upgrade_to_truncated(device: Device) -> str:
