@@ -92,7 +92,10 @@ def cameras(settings: Settings) -> Iterator[Finding]:
         yield _missing_picamera2(str(error), there)
     except SourceError as error:
         denied = next((camera.problem for camera in found if camera.problem), "")
-        mend = denied or f"set camera.source to a camera that is there: {there}"
+        plug_in = "connect one, or set camera.source to a stream, a file or `sample`"
+        mend = denied or (f"set camera.source to a camera that is there: {there}" if found else plug_in)
+        if settings.camera.source.lower().startswith(("rtsp", "http")):
+            mend = "mend the address or the camera; `edge-pose snapshot` tries it again"
         yield problem("camera", str(error), mend)
 
 

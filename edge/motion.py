@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.pose import Frame
+from edge.roi import sampling_points
 
 # A person far enough to be three of these cells high is too far for the detector, which sees 224 px.
 THUMBNAIL_PX: Final = (80, 60)
@@ -41,6 +42,11 @@ class MotionGate:
 
 
 def _thumbnail(frame: Frame) -> NDArray[np.uint8]:
-    """A small grey picture of the buffer, shape (60, 80); four samples a cell, so its cost hardly grows with size."""
-    small = cv2.resize(frame.image, THUMBNAIL_PX, interpolation=cv2.INTER_LINEAR)
+    """A small grey picture of the frame, shape (60, 80); four samples a cell, so its cost hardly grows with size."""
+    width_px, height_px = THUMBNAIL_PX
+    step_x, step_y = frame.width_px / width_px, frame.height_px / height_px
+    to_frame = np.array([[step_x, 0.0, (step_x - 1) / 2], [0.0, step_y, (step_y - 1) / 2], [0.0, 0.0, 1.0]])
+    # As the crops are sampled, and not by resize: a turned camera gives the same thumbnail, to the bit.
+    at_x_px, at_y_px = sampling_points(frame, to_frame, width_px, height_px)
+    small = cv2.remap(frame.image, at_x_px, at_y_px, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), dtype=np.uint8)

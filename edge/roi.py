@@ -129,10 +129,9 @@ def sample(frame: Frame, roi: Roi, out: NDArray[np.uint8], *, zero_border: bool)
         out: written in place, shape (S, S, 3), uint8.
         zero_border: pixels outside the frame are black (the detector's letterbox); otherwise the edge is repeated.
     """
-    crop_to_buffer = frame.to_buffer() @ crop_to_frame(roi, out.shape[0])
     # Not warpAffine, which rounds the matrix, so that a turned buffer gives another crop, and the landmark model is
     # sensitive enough to show it; and not warpPerspective, which divides for every pixel and takes a third longer.
-    at_x_px, at_y_px = _sampling_points(crop_to_buffer, out.shape[0])
+    at_x_px, at_y_px = sampling_points(frame, crop_to_frame(roi, out.shape[0]), out.shape[1], out.shape[0])
     cv2.remap(
         frame.image,
         at_x_px,
@@ -143,14 +142,28 @@ def sample(frame: Frame, roi: Roi, out: NDArray[np.uint8], *, zero_border: bool)
     )
 
 
-def _sampling_points(crop_to_buffer: NDArray[np.float64], size_px: int) -> tuple[NDArray[np.float32], ...]:
-    """Where in the buffer each pixel of the crop is sampled: x and y, each of shape (S, S), float32, px."""
-    steps = np.arange(size_px)
-    along_x, along_y = crop_to_buffer[:2, :1] * steps, crop_to_buffer[:2, 1:2] * steps + crop_to_buffer[:2, 2:]
-    # In whole fractions that a float32 sum holds exactly: mirrored and turned buffers are then sampled alike.
-    along_x, along_y = (
-        (np.rint(values * _FRACTIONS_PX) / _FRACTIONS_PX).astype(np.float32) for values in (along_x, along_y)
-    )
+def sampling_points(
+    frame: Frame, to_frame: NDArray[np.float64], width_px: int, height_px: int
+) -> tuple[NDArray[np.float32], ...]:
+    """Where in the frame's buffer each pixel of a picture of this size is sampled.
+
+    Args:
+        frame: what is sampled.
+        to_frame: the affine map from px of that picture to frame px, shape (3, 3).
+        width_px: of the picture.
+        height_px: of the picture.
+
+    Returns:
+        x and y, each of shape (height, width), float32, buffer px.
+    """
+    along_x = to_frame[:2, :1] * np.arange(width_px)
+    along_y = to_frame[:2, 1:2] * np.arange(height_px) + to_frame[:2, 2:]
+    # Rounded in the frame, to fractions that a float32 sum holds exactly; all that comes then is exact, since a buffer
+    # is turned and mirrored by whole pixels: it is sampled alike however it lies.
+    to_buffer = frame.to_buffer()
+    along_x, along_y = (np.rint(values * _FRACTIONS_PX) / _FRACTIONS_PX for values in (along_x, along_y))
+    along_x = (to_buffer[:2, :2] @ along_x).astype(np.float32)
+    along_y = (to_buffer[:2, :2] @ along_y + to_buffer[:2, 2:]).astype(np.float32)
     return tuple(np.add.outer(along_y[axis], along_x[axis]) for axis in (0, 1))
 
 

@@ -7,6 +7,7 @@ from conftest import frame, read_clip, settings
 
 from edge.estimator import PoseEstimator
 from edge.motion import MotionGate
+from edge.pose import Orientation
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,15 @@ def test_an_empty_room_costs_few_detector_runs_and_a_walker_is_seen_at_once(clip
     for i in range(60, 63):
         estimator.process(frame(scene, i / 30))
     assert estimator.process(frame(person, 63 / 30)).poses
+
+
+@pytest.mark.parametrize(("rotate", "quarters"), [(90, 1), (180, 2), (270, 3)])
+def test_a_turned_camera_sees_the_same_motion(room, rotate, quarters):
+    gates = MotionGate(), MotionGate()
+    orientation = Orientation(rotate, mirror=False)
+    for gate, turned in zip(gates, (0, quarters), strict=True):
+        gate.keep(frame(np.rot90(room, turned).copy(), orientation=orientation if turned else Orientation()))
+    assert (gates[0]._reference == gates[1]._reference).all()
 
 
 def test_looking_costs_little():

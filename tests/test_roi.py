@@ -105,14 +105,18 @@ def test_letterbox_holds_the_whole_frame(shape):
     assert max(np.ptp(corners[0]), np.ptp(corners[1])) == pytest.approx(1)
 
 
+# Of the second one a row of sampling points lies halfway between two steps of the grid that they are rounded to.
+HALFWAY = Roi(203.46568298339844, 344.16357421875, 257.659628728632, 0.11455704889492724)
+
+
+@pytest.mark.parametrize("region", [Roi(70, 60, 90, 0.3), HALFWAY], ids=["any", "halfway"])
 @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
 @pytest.mark.parametrize("mirror", [False, True])
-def test_a_turned_camera_gives_the_same_crop(rotate, mirror):
-    upright = cv2.GaussianBlur(np.random.default_rng(4).integers(0, 255, (120, 160, 3), np.uint8), (0, 0), 3)
+def test_a_turned_camera_gives_the_same_crop(rotate, mirror, region):
+    upright = np.random.default_rng(4).integers(0, 255, (480, 640, 3), np.uint8)
     buffer = upright[:, ::-1] if mirror else upright
     buffer = np.ascontiguousarray(np.rot90(buffer, k=rotate // 90))  # undoes the clockwise turn
-    expected, got = np.zeros((2, 64, 64, 3), np.uint8)
-    region = Roi(70, 60, 90, 0.3)
+    expected, got = np.zeros((2, 256, 256, 3), np.uint8)
     roi.sample(frame(upright), region, expected, zero_border=False)
     roi.sample(frame(buffer, orientation=Orientation(rotate, mirror)), region, got, zero_border=False)
     assert (expected == got).all()
