@@ -135,9 +135,19 @@ class TrackerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
 class SmoothingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[smoothing]: the One Euro filter on keypoints."""
 
-    mode: Annotated[Literal["normal", "off"], _doc("off publishes what the model says of each frame by itself")] = (
-        "normal"
-    )
+    mode: Annotated[
+        Literal["off", "normal", "strong"],
+        _doc(
+            "off publishes what the model says of each frame by itself; normal is MediaPipe's; strong trembles less, "
+            "follows later"
+        ),
+    ] = "normal"
+    min_cutoff: Annotated[float, _doc("Hz, of a joint at rest: lower is smoother; 0 is the mode's own", ge=0)] = 0.0
+    beta: Annotated[
+        float,
+        _doc("Hz that the cutoff rises per body size a second: higher follows sooner; 0 is the mode's own", ge=0),
+    ] = 0.0
+    derivative_cutoff: Annotated[float, _doc("Hz, of the measured speed", gt=0)] = 1.0
 
 
 class PipelineSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

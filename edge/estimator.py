@@ -64,7 +64,7 @@ class PoseEstimator:
         self._weights = weights_for(entry.variant, entry.precision)
         self._tracker = Tracker(rules, self._weights)
         self._motion = MotionGate()
-        self._smooth = settings.smoothing.mode != "off"
+        self._smoothing = settings.smoothing
         self._smoothers: dict[int, PoseSmoother] = {}
 
     def warm_up(self) -> None:
@@ -108,10 +108,12 @@ class PoseEstimator:
         found = self._look(frame, region, estimate)
         logit = person.last.detector_logit
         seen = Sighting(region, found, logit, self._weights.log_odds(found.peak, logit))
+        raw_px = found.keypoints_px
         found = self._smoothed(person.id, found, frame.time_s, estimate)
         size_px = frame.width_px, frame.height_px
         if self._tracker.update(person, seen, roi.from_auxiliary(found.auxiliary_px), frame.time_s, size_px):
-            poses[person.id] = Pose(person.id, person.score, "tracked", found.keypoints_px, found.world_m, region)
+            points = found.keypoints_px
+            poses[person.id] = Pose(person.id, person.score, "tracked", points, found.world_m, region, raw_px)
 
     def _search(self, frame: Frame, estimate: Estimate, poses: dict[int, Pose], *, patient: bool) -> None:
         with _timed(estimate, "detect"):
@@ -125,9 +127,8 @@ class PoseEstimator:
         )
         for person in self._tracker.search(detections, finder, frame.time_s, patient=patient):
             found = self._smoothed(person.id, person.last.found, frame.time_s, estimate)
-            poses[person.id] = Pose(
-                person.id, person.score, "detected", found.keypoints_px, found.world_m, person.last.region
-            )
+            points, raw_px, region = found.keypoints_px, person.last.found.keypoints_px, person.last.region
+            poses[person.id] = Pose(person.id, person.score, "detected", points, found.world_m, region, raw_px)
         if not self._tracker.people:
             self._motion.keep(frame)
 
@@ -138,10 +139,10 @@ class PoseEstimator:
             return self._landmarks.infer(region)
 
     def _smoothed(self, person_id: int, found: Landmarks, time_s: float, estimate: Estimate) -> Landmarks:
-        if not self._smooth:
+        if self._smoothing.mode == "off":
             return found
         with _timed(estimate, "smooth"):
-            smoother = self._smoothers.setdefault(person_id, PoseSmoother())
+            smoother = self._smoothers.setdefault(person_id, PoseSmoother(self._smoothing))
             return smoother.apply(found, time_s, roi.diameter_px(found.auxiliary_px))
 
 

@@ -218,6 +218,7 @@ class Pose:
         keypoints_px: shape (33, 5), float32, as in `Landmarks`, smoothed if smoothing is on.
         world_m: shape (33, 3), float32, metres, or None.
         roi: where the landmark model looked.
+        raw_px: the keypoints before smoothing, shape (33, 5), or None if that is not known.
     """
 
     id: int
@@ -226,6 +227,7 @@ class Pose:
     keypoints_px: NDArray[np.float32]
     world_m: NDArray[np.float32] | None
     roi: Roi
+    raw_px: NDArray[np.float32] | None = None
 
     def box_px(self) -> tuple[float, float, float, float]:
         """The upright box round all 33 keypoints: x, y, width, height in frame px; it may reach outside the frame."""

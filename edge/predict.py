@@ -17,14 +17,23 @@ from edge.estimator import PoseEstimator
 from edge.messages import PoseEntry, pose_entry
 from edge.output import check_file, write_file
 from edge.pose import Frame, Pose
+from edge.quality import PoseQuality, QualityMeter
 
 
-class FrameResult(msgspec.Struct, frozen=True):
-    """What `predict --json` says of one picture or video frame: its number, its time in seconds, the people in it."""
+class FrameResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What `predict --json` says of one picture or video frame.
+
+    Attributes:
+        frame: its number.
+        time: seconds.
+        poses: the people in it.
+        quality: of each of them, in a video: how much the keypoints tremble, and how late they are.
+    """
 
     frame: int
     time: float
     poses: list[PoseEntry]
+    quality: list[PoseQuality] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +66,11 @@ def predict(paths: Sequence[str], settings: Settings, outputs: Outputs) -> int:
     for path, name in zip(paths, names, strict=True):
         results[path] = []
         try:
+            meter = QualityMeter()
             for frame, poses in _poses_of(path, settings, estimator):
                 entries = [pose_entry(pose, frame, world=settings.pipeline.world) for pose in poses]
-                results[path].append(FrameResult(frame.number, round(frame.time_s, 6), entries))
+                quality = [] if _is_pictures(path) else meter.see(poses, frame.time_s)
+                results[path].append(FrameResult(frame.number, round(frame.time_s, 6), entries, quality))
                 if outputs.draw_directory:
                     _draw(outputs.draw_directory / f"{name}-{frame.number:06d}.jpg", frame, poses)
         except EdgePoseError as error:
@@ -78,9 +89,12 @@ def _poses_of(path: str, settings: Settings, estimator: PoseEstimator) -> Iterat
     with open_source(camera) as source:
         if source.live:
             raise UsageError(f"{path}: predict takes pictures, folders and video files; for a live source use run")
-        pictures = Path(path).is_dir() or Path(path).suffix.lower() in IMAGE_SUFFIXES
         for frame in source:
-            yield frame, estimator.process(frame, alone=pictures).poses
+            yield frame, estimator.process(frame, alone=_is_pictures(path)).poses
+
+
+def _is_pictures(path: str) -> bool:
+    return Path(path).is_dir() or Path(path).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _check_outputs(outputs: Outputs) -> None:

@@ -9,11 +9,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.config import SmoothingSettings
 from edge.pose import NUM_KEYPOINTS, Landmarks
 
 # Velocity is measured in sizes of the person, so that the same motion is smoothed alike near and far; below this size
 # it has no meaning and the filter lets everything through (min_allowed_object_scale).
 MIN_SCALE_PX: Final = 1e-6
+# After a pause this long a joint may be anywhere: what was before says nothing about it.
+GAP_S: Final = 0.5
 # Share of the new value in the smoothed visibility.
 VISIBILITY_ALPHA: Final = 0.1
 
@@ -57,6 +60,9 @@ class OneEuroFilter:
         step_s = time_s - self._time_s
         if step_s <= 0:
             return values
+        if step_s > GAP_S:
+            self._raw = None
+            return self.apply(values, time_s, velocity_scale)
         turn = 2 * math.pi * step_s  # a cutoff's alpha is c / (1 + c) with c = turn * cutoff
         velocity = (raw - self._raw) * (velocity_scale / step_s) - self._velocity
         velocity *= turn * self._derivative_cutoff_hz / (1 + turn * self._derivative_cutoff_hz)
@@ -67,19 +73,31 @@ class OneEuroFilter:
         return self._smoothed.astype(np.float32)
 
 
+DEFAULT: Final = SmoothingSettings()
 # Body landmarks in x, y, z, then the two auxiliary ones in x, y: all of one vector, so that one filter serves them.
 _BODY_VALUES: Final = NUM_KEYPOINTS * 3
-_MIN_CUTOFF_HZ: Final = np.repeat([0.05, 0.01], [_BODY_VALUES, 4])
-_BETA: Final = np.repeat([80.0, 10.0], [_BODY_VALUES, 4])
+# Cutoff at rest and its slope, of body and auxiliary landmarks and of the world; strong has a quarter of the slope.
+_MODES: Final = {
+    "normal": ((0.05, 80.0), (0.01, 10.0), (0.1, 40.0)),
+    "strong": ((0.05, 20.0), (0.01, 10.0), (0.1, 10.0)),
+}
 
 
 class PoseSmoother:
-    """Smooths one person's landmarks over time. A new person gets a new smoother."""
+    """Smooths one person's landmarks over time. A new person gets a new smoother.
 
-    def __init__(self) -> None:
-        self._positions = OneEuroFilter(_MIN_CUTOFF_HZ, _BETA)
-        self._world = OneEuroFilter(0.1, 40.0)
+    Args:
+        settings: [smoothing], not off.
+    """
+
+    def __init__(self, settings: SmoothingSettings = DEFAULT) -> None:
+        body, auxiliary, world = _MODES[settings.mode]
+        body = settings.min_cutoff or body[0], settings.beta or body[1]
+        cutoffs_hz, slopes = (np.repeat([body[at], auxiliary[at]], [_BODY_VALUES, 4]) for at in (0, 1))
+        self._positions = OneEuroFilter(cutoffs_hz, slopes, settings.derivative_cutoff)
+        self._world = OneEuroFilter(*world, settings.derivative_cutoff)
         self._visibility: NDArray[np.float32] | None = None
+        self._time_s = -math.inf
 
     def apply(self, found: Landmarks, time_s: float, scale_px: float) -> Landmarks:
         """The smoothed landmarks.
@@ -94,9 +112,10 @@ class PoseSmoother:
             return found
         raw = np.concatenate([found.keypoints_px[:, :3].ravel(), found.auxiliary_px.ravel()])
         positions = self._positions.apply(raw, time_s, 1.0 / scale_px)
-        if self._visibility is None:
+        if self._visibility is None or time_s - self._time_s > GAP_S:
             self._visibility = found.keypoints_px[:, 3].copy()
         self._visibility += np.float32(VISIBILITY_ALPHA) * (found.keypoints_px[:, 3] - self._visibility)
+        self._time_s = time_s
         keypoints = found.keypoints_px.copy()
         keypoints[:, :3] = positions[:_BODY_VALUES].reshape(NUM_KEYPOINTS, 3)
         keypoints[:, 3] = self._visibility

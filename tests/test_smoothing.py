@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.config import SmoothingSettings
 from edge.pose import Landmarks
 from edge.smoothing import OneEuroFilter, PoseSmoother
 
@@ -61,6 +62,31 @@ def test_values_of_the_same_instant_pass_unfiltered():
     smooth.apply(np.float32([1]), 1.0, 1.0)
     assert smooth.apply(np.float32([9]), 1.0, 1.0) == pytest.approx([9])
     assert smooth.apply(np.float32([9]), 0.5, 1.0) == pytest.approx([9])
+
+
+def test_after_a_gap_the_filter_starts_anew():
+    smooth = OneEuroFilter(0.05, 80.0)
+    for number in range(30):
+        smooth.apply(np.float32([100]), number / 30, 1 / 300)
+    assert smooth.apply(np.float32([900]), 1.6, 1 / 300) == pytest.approx([900])
+    assert smooth.apply(np.float32([901]), 1.6 + 1 / 30, 1 / 300) < 901
+
+
+def test_strong_trembles_less_than_normal_and_own_settings_count():
+    noise = np.random.default_rng(0).normal(0, 1, (120, 33)).astype(np.float32)
+
+    def spread(**chosen):
+        smoother = PoseSmoother(SmoothingSettings(**chosen))
+        seen = []
+        for number, row in enumerate(noise):
+            given_ = landmarks(100.0)
+            given_.keypoints_px[:, 0] += row
+            seen.append(smoother.apply(given_, number / 30, 200.0).keypoints_px[:, 0])
+        return np.std(seen[60:])
+
+    assert spread(mode="strong") < 0.7 * spread(mode="normal") < 0.9
+    assert spread(mode="normal", beta=20.0) == pytest.approx(spread(mode="strong"))
+    assert spread(mode="normal", min_cutoff=8.0) > spread(mode="normal")
 
 
 def landmarks(value, visibility=1.0):

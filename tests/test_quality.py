@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from edge.config import SmoothingSettings
+from edge.pose import Landmarks, Pose, Roi
+from edge.quality import QualityMeter
+from edge.smoothing import PoseSmoother
+
+
+def body(x):
+    """Shoulders 100 px above the hips: the torso is 100 px."""
+    points = np.zeros((33, 5), np.float32)
+    points[:, 0] = x
+    points[[23, 24], 1] = 100
+    return points
+
+
+def pose(published, raw=None, one=1):
+    return Pose(one, 0.9, "tracked", published, None, Roi(0, 0, 1, 0), raw)
+
+
+def test_steady_motion_does_not_tremble_and_a_jump_does():
+    meter = QualityMeter()
+    seen = [meter.see([pose(body(x))], number / 30)[0].jitter for number, x in enumerate((0, 10, 20, 30, 50))]
+    assert seen == [None, None, 0, 0, pytest.approx(0.1)]
+
+
+def test_a_delay_of_two_frames_is_found():
+    meter = QualityMeter()
+    for number in range(10):
+        (seen,) = meter.see([pose(body(10 * number), body(10 * (number + 2)))], number / 30)
+    assert seen.lag_ms == pytest.approx(2000 / 30, abs=0.1)
+
+
+def test_at_rest_there_is_no_delay_to_see_and_a_gap_or_another_person_starts_anew():
+    meter = QualityMeter()
+    for number in range(5):
+        (seen,) = meter.see([pose(body(0.01 * number), body(0.02 * number))], number / 30)
+    assert seen.lag_ms is None
+    assert meter.see([pose(body(0))], 9.0)[0].jitter is None
+    assert meter.see([pose(body(0), one=2)], 9.03)[0].jitter is None
+
+
+def test_strong_smoothing_is_later_than_normal():
+    def late_ms(mode):
+        smoother, meter = PoseSmoother(SmoothingSettings(mode=mode)), QualityMeter()
+        for number in range(60):
+            raw = Landmarks(0.9, 0.7, body(5 * number), np.zeros((2, 2), np.float32), None)
+            meter.see([pose(smoother.apply(raw, number / 30, 300.0).keypoints_px, raw.keypoints_px)], number / 30)
+        return np.median(meter.lags_s) * 1e3
+
+    assert 0 < late_ms("normal") < late_ms("strong") < 100
