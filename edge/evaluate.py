@@ -3,6 +3,8 @@
 PCK@t is the share of labelled joints that lie within t torsos of the annotation (Yang and Ramanan 2013; the torso is
 the distance between the midpoints of shoulders and hips, as in the BlazePose paper). A person who is not found has no
 joint right. Each person is cut out of the picture with a margin, since the detector is made for one person a picture.
+Somebody is known to be there, so whatever is likelier than `KNOWN_TO_BE_THERE` counts as found; the share whom
+`predict` would publish, at `tracker.min_score`, is a column of its own. Whole pictures: `people_in_pictures`.
 """
 
 import sys
@@ -18,6 +20,7 @@ from edge.camera import open_source
 from edge.coco import JOINT_GROUPS, AnnotatedPerson, load_people
 from edge.config import Settings
 from edge.estimator import PoseEstimator
+from edge.evaluate_pictures import PeopleInPictures, people_in_pictures
 from edge.output import check_file, write_file
 from edge.pose import COCO_KEYPOINTS, Frame
 
@@ -26,6 +29,8 @@ THRESHOLDS: Final = (0.1, 0.2)
 # The cut-out reaches this share of the box's larger side beyond the box, as far as the picture goes.
 MARGIN: Final = 0.25
 BOOTSTRAP_ROUNDS: Final = 10_000
+# In a cut-out that holds a person, the likeliest thing is that person, unless next to nothing is seen.
+KNOWN_TO_BE_THERE: Final = 0.05
 
 
 class Accuracy(msgspec.Struct, frozen=True):
@@ -34,7 +39,8 @@ class Accuracy(msgspec.Struct, frozen=True):
     Attributes:
         model: landmark model and precision, as in `lite int8`.
         people: annotated people who were scored.
-        found: share of them who were found.
+        found: share of them of whom anything was seen in their cut-out.
+        published: share of them whom `predict` would have published from it.
         pck: PCK by threshold, over all labelled joints.
         groups: the same for each group of joints.
     """
@@ -42,6 +48,7 @@ class Accuracy(msgspec.Struct, frozen=True):
     model: str
     people: int
     found: float
+    published: float
     pck: dict[str, float]
     groups: dict[str, dict[str, float]]
 
@@ -62,14 +69,22 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     annotations: str
     not_scored: int
     results: list[Accuracy]
+    pictures: list[PeopleInPictures] = []
     differences: list[Difference] = []
 
 
 class Score(msgspec.Struct, frozen=True):
-    """One model on every person: distance of each joint in torsos, NaN where not found; shape (people, 17)."""
+    """One model on every person.
+
+    Attributes:
+        model: its name.
+        distances: of each joint in torsos, NaN where nothing was found; shape (people, 17).
+        published: who would have been published, shape (people,).
+    """
 
     model: str
     distances: NDArray[np.float64]
+    published: NDArray[np.bool_]
 
 
 def evaluate(annotations: Path, images: Path, settings: Sequence[Settings], json_file: Path | None) -> Evaluation:
@@ -93,6 +108,7 @@ def evaluate(annotations: Path, images: Path, settings: Sequence[Settings], json
         annotations=annotations.name,
         not_scored=others,
         results=[summarise(scored, people) for scored in scores],
+        pictures=[people_in_pictures(people, chosen) for chosen in settings],
         differences=compare(scores[0], scores[1], people) if len(scores) == 2 else [],
     )
     print(table(evaluation))
@@ -107,17 +123,21 @@ def score(people: Sequence[AnnotatedPerson], settings: Settings) -> Score:
     Raises:
         EdgePoseError: a picture or a model that cannot be read.
     """
-    alone = msgspec.structs.replace(settings.tracker, max_people=1, idle_fps=0.0)
+    known = min(KNOWN_TO_BE_THERE, settings.tracker.min_score)
+    alone = msgspec.structs.replace(settings.tracker, max_people=1, min_score=known, candidate_score=known)
+    if alone.acquisition != "single":
+        alone = msgspec.structs.replace(alone, min_presence=0.0)
     estimator = PoseEstimator(msgspec.structs.replace(settings, tracker=alone))
     entry = estimator.landmark_model.entry
     name = f"{entry.variant} {entry.precision}"
-    rows = []
+    rows, published = [], []
     for number, (person, frame, offset_px) in enumerate(_cut_out(people, settings), start=1):
         poses = estimator.process(frame, alone=True).poses
         rows.append(_distances(person, poses[0].keypoints_px[:, :2] + offset_px) if poses else np.full(17, np.nan))
+        published.append(bool(poses) and poses[0].score >= settings.tracker.min_score)
         _progress(f"{name}: {number} of {len(people)} people")
     _progress("")
-    return Score(name, np.array(rows))
+    return Score(name, np.array(rows), np.array(published))
 
 
 def _cut_out(
@@ -160,7 +180,8 @@ def summarise(scored: Score, people: Sequence[AnnotatedPerson]) -> Accuracy:
         }
 
     groups = {group: pck(joints) for group, joints in JOINT_GROUPS.items()}
-    return Accuracy(scored.model, len(people), round(float(found.mean()), 4), pck(range(17)), groups)
+    shares = [round(float(marked.mean()), 4) for marked in (found, scored.published)]
+    return Accuracy(scored.model, len(people), shares[0], shares[1], pck(range(17)), groups)
 
 
 def compare(first: Score, second: Score, people: Sequence[AnnotatedPerson]) -> list[Difference]:
@@ -180,14 +201,20 @@ def compare(first: Score, second: Score, people: Sequence[AnnotatedPerson]) -> l
 
 def table(evaluation: Evaluation) -> str:
     """The result as a table for the terminal."""
-    columns = ["found", *(f"PCK@{threshold}" for threshold in THRESHOLDS), *JOINT_GROUPS]
+    columns = ["found", "published", *(f"PCK@{threshold}" for threshold in THRESHOLDS), *JOINT_GROUPS]
     lines = [
         f"{evaluation.results[0].people} people scored, {evaluation.not_scored} others without a whole torso labelled",
         f"{'':<14} " + " ".join(f"{column:>9}" for column in columns) + "   (groups: PCK@0.2)",
     ]
     for result in evaluation.results:
-        values = [result.found, *result.pck.values(), *(group["0.2"] for group in result.groups.values())]
+        values = [
+            result.found,
+            result.published,
+            *result.pck.values(),
+            *(group["0.2"] for group in result.groups.values()),
+        ]
         lines.append(f"{result.model:<14} " + " ".join(f"{value:>9.3f}" for value in values))
+    lines += [""] + [str(found) for found in evaluation.pictures]
     if evaluation.differences:
         first, second = (result.model for result in evaluation.results)
         lines.append(f"\n{first} minus {second}, the same people, 95 % interval:")

@@ -10,6 +10,8 @@ from edge import cli
 from edge.coco import AnnotatedPerson, load_people
 from edge.errors import UsageError
 from edge.evaluate import Score, compare, evaluate, summarise
+from edge.evaluate_pictures import matched
+from edge.pose import Pose, Roi
 
 COCO_MINI = Path(__file__).parents[2] / "shared" / "coco-mini"
 
@@ -20,13 +22,14 @@ def person(labelled=17):
 
 
 def scored(*distances, name="m"):
-    return Score(name, np.array([np.full(17, value) for value in distances]))
+    found = np.array([np.full(17, value) for value in distances])
+    return Score(name, found, found[:, 0] < 0.1)
 
 
 def test_pck_by_hand():
     people = [person(), person(), person(labelled=5), person()]
     result = summarise(scored(0.05, 0.15, 0.05, np.nan), people)
-    assert result.found == 0.75
+    assert (result.found, result.published) == (0.75, 0.5)
     assert result.pck["0.1"] == pytest.approx((17 + 5) / 56, abs=1e-4)
     assert result.pck["0.2"] == pytest.approx((17 + 17 + 5) / 56, abs=1e-4)
     assert result.groups["head"]["0.1"] == pytest.approx(10 / 20)
@@ -71,6 +74,8 @@ def test_a_person_is_cut_out_found_and_scored(annotated, tmp_path, capsys):
     assert result.results[0].found == 1
     assert result.results[0].pck["0.2"] >= 4 / 6
     assert "full float16" in capsys.readouterr().out
+    assert result.pictures[0].found == 1
+    assert result.pictures[0].unmatched == result.pictures[0].poses - 1
     assert json.loads(out.read_text())["results"][0]["people"] == 1
 
 
@@ -78,6 +83,19 @@ def test_two_models_are_compared_on_the_same_people(annotated, capsys):
     arguments = ["evaluate", str(annotated / "people.json"), str(annotated), "--precision", "float16"]
     assert cli.main([*arguments, "--model", "lite", "--against", "full:float16"]) == 0
     assert "lite float16 minus full float16" in capsys.readouterr().out
+
+
+def test_each_annotated_person_is_matched_once():
+    first, second = (
+        AnnotatedPerson(Path("x.png"), (0, 0, 10, 10), np.full((17, 2), at), np.ones(17, bool), 10.0) for at in (0, 50)
+    )
+    poses = [
+        Pose(number, 0.9, "detected", np.full((33, 5), at, np.float32), None, Roi(0, 0, 1, 0))
+        for number, at in enumerate((1, 2, 53, 90))
+    ]
+    assert matched([first, second], poses) == 2
+    assert matched([first, second], poses[:2]) == 1
+    assert matched([first, second], poses[3:]) == 0
 
 
 WRONG = {
