@@ -130,6 +130,16 @@ def test_gptq_keeps_the_output_better_than_plain_rounding(net):
     assert error(rounding.gptq(op, weights, scale, tensors[op.inputs[0]])) < error(rounding.nearest(weights, scale))
 
 
+def test_gptq_leaves_a_zero_at_zero(net):
+    op = net.ops[3]
+    weights = net.params[op.index][0].clone()
+    weights[:, ::2] = 0
+    inputs = torch.rand(12, 16, 8, 8) + torch.rand(12, 16, 1, 1)
+    integers = rounding.gptq(op, weights, rounding.weight_scale(weights) * 16, inputs)
+    assert integers[:, ::2].count_nonzero() == 0
+    assert integers.count_nonzero() > 0
+
+
 @pytest.mark.parametrize("step", ["gptq", "bias", "gain"])
 def test_every_step_of_rounding_is_taken_or_not(net, images, step):
     stats = equalize.observe(net, images)

@@ -117,6 +117,7 @@ def extracted(package: Package, path: str) -> Path:
     if package.registry == "Debian":
         if not folder.exists():
             archive = upstream.fetch(package)
+            folder.parent.mkdir(parents=True, exist_ok=True)
             subprocess.run(("dpkg-deb", "-x", str(archive), f"{folder}.part"), check=True)
             Path(f"{folder}.part").rename(folder)
         return folder / path

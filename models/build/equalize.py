@@ -79,14 +79,15 @@ def fold_input_offset(net: Net, offset: float) -> None:
     net.params[op.index] = (weights, bias + offset * weights.sum((1, 2, 3)))
 
 
-def shift(net: Net, stats: dict[int, Stats]) -> int:
+def shift(net: Net, stats: dict[int, Stats], *, shift_depthwise: bool = False) -> int:
     """Move per-channel offsets of linear tensors into the biases before and after them; returns how many moved.
 
     A tensor can be shifted if it is linear (a convolution's or an ADD's output without activation) and is read only by
-    1x1 convolutions (depthwise ones too) and linear ADDs. The sum of an ADD shifts by the sum of its inputs' shifts, so
-    the offsets of a residual chain are one least-squares problem: every tensor of it wants its channels centred on 0.
+    1x1 convolutions (depthwise ones too) and linear ADDs; with `shift_depthwise` a depthwise convolution's output can
+    be, too. The sum of an ADD shifts by the sum of its inputs' shifts, so the offsets of a residual chain are one
+    least-squares problem: every tensor of it wants its channels centred on 0.
     """
-    movable = _movable(net)
+    movable = _movable(net, shift_depthwise=shift_depthwise)
     parts: dict[int, frozenset[int]] = {}  # movable tensor -> the convolution outputs that it is a sum of
     for op in net.ops:
         if op.output in movable:
@@ -110,7 +111,7 @@ def shift(net: Net, stats: dict[int, Stats]) -> int:
     return len(parts)
 
 
-def _movable(net: Net) -> set[int]:
+def _movable(net: Net, *, shift_depthwise: bool) -> set[int]:
     def reads_well(op: Op) -> bool:
         if op.name in CONVOLUTIONS:
             return int(net.params[op.index][0].shape[2]) == 1
@@ -119,7 +120,7 @@ def _movable(net: Net) -> set[int]:
     movable = {
         op.output
         for op in net.ops
-        if op.name in {"CONV_2D", "ADD"}
+        if (op.name in {"CONV_2D", "ADD"} or (shift_depthwise and op.depthwise))
         and op.activation == NO_ACTIVATION
         and op.output not in net.outputs
         and all(reads_well(reader) for reader in net.consumers[op.output])

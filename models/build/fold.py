@@ -61,8 +61,8 @@ def densify(model: Model) -> None:
         source = graph.tensors[op.inputs[0]]
         values = flat.constant(model, op.inputs[0])
         assert values is not None, "DENSIFY of something that is not a constant"
-        dense = _dense(source, values) if source.sparsity is not None else values
-        _replace_by_constant(model, int(op.outputs[0]), dense)
+        whole = dense(source, values) if source.sparsity is not None else values
+        _replace_by_constant(model, int(op.outputs[0]), whole)
     graph.operators = kept
 
 
@@ -76,7 +76,7 @@ def _replace_by_constant(model: Model, index: int, value: NDArray[Any]) -> None:
     tensor.quantization = tensor.sparsity = None
 
 
-def _dense(tensor: flat.Tensor, values: NDArray[Any]) -> NDArray[Any]:
+def dense(tensor: flat.Tensor, values: NDArray[Any]) -> NDArray[Any]:
     """Decode TFLite's sparse format: one level a dimension (and a block dimension), each dense or CSR."""
     sparsity, shape = tensor.sparsity, [int(n) for n in tensor.shape]
     block_map = [] if sparsity.blockMap is None else [int(d) for d in sparsity.blockMap]
@@ -104,9 +104,9 @@ def _dense(tensor: flat.Tensor, values: NDArray[Any]) -> NDArray[Any]:
             where[:, dim] += rows[:, level_index] * block[dim]
         else:
             where[:, block_map[dim - rank]] += rows[:, level_index]
-    dense: NDArray[Any] = np.zeros(shape, values.dtype)
-    dense[tuple(where.T)] = values[parent]
-    return dense
+    whole: NDArray[Any] = np.zeros(shape, values.dtype)
+    whole[tuple(where.T)] = values[parent]
+    return whole
 
 
 def name_and_prune(model: Model, role: str, description: str) -> None:

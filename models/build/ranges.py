@@ -55,13 +55,27 @@ def choose(net: Net, stats: dict[int, Stats], input_grid: Grid, fixed: dict[int,
 
 
 def lossless_clips(net: Net, stats: dict[int, Stats]) -> dict[int, Range]:
-    """Convolution outputs that enter an ADD with ReLU6: beyond [-6, 6] nothing changes, for the other side is 0-6."""
+    """Convolution outputs that enter an ADD with ReLU6: what the other side cannot bring back between 0 and 6."""
     fixed = {}
     for op in net.ops:
         if op.name != "ADD" or op.activation != RELU6:
             continue
-        for tensor in op.inputs:
+        for tensor, other in (op.inputs, op.inputs[::-1]):
             writer = net.producer[tensor]
+            least, most = _bounds(net, other)
             if writer.name == "CONV_2D" and writer.activation == NO_ACTIVATION:
-                fixed[tensor] = (max(stats[tensor].low, -6.0), min(stats[tensor].high, 6.0))
+                fixed[tensor] = (max(stats[tensor].low, -most), min(stats[tensor].high, 6.0 - least))
     return fixed
+
+
+def _bounds(net: Net, tensor: int) -> Range:
+    """Between which values a tensor stays whatever the picture."""
+    op = net.producer.get(tensor)
+    if op is None:
+        return float("-inf"), float("inf")
+    if op.activation == RELU6:
+        return 0.0, 6.0
+    if op.name == "ADD" and op.activation == NO_ACTIVATION:
+        (a, b), (c, d) = (_bounds(net, i) for i in op.inputs)
+        return a + c, b + d
+    return float("-inf"), float("inf")

@@ -26,7 +26,8 @@ def gptq(op: Op, weights: Tensor, scale: Tensor, inputs: Tensor, damping: float 
 
     Columns are rounded one after the other, the widest input first; the error that each leaves is taken up by the
     columns still to come, by the inverse of the inputs' covariance. `damping` is added to its diagonal, as a share of
-    the diagonal's mean. The covariance is centred: the bias correction that follows sees to the mean.
+    the diagonal's mean. The covariance is centred: the bias correction that follows sees to the mean. A weight that is
+    0 stays 0, so that a pruned model stays sparse (Frantar and Alistarh 2023, arXiv 2301.00774).
     """
     covariance = _covariance(op, weights, inputs)  # [groups, columns, columns]
     shape = (len(covariance), -1, covariance.shape[1])
@@ -42,6 +43,7 @@ def _feed_back(weights: Tensor, scale: Tensor, covariance: Tensor, damping: floa
     covariance = covariance + torch.diag_embed(extra[:, None].expand_as(diagonal))
     order = torch.argsort(torch.diagonal(covariance, dim1=1, dim2=2), dim=1, descending=True)
     left = torch.gather(weights.double(), 2, order[:, None].expand_as(weights))
+    kept = left != 0
     covariance = torch.gather(covariance, 1, order[:, :, None].expand_as(covariance))
     covariance = torch.gather(covariance, 2, order[:, None].expand_as(covariance))
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance))
@@ -50,7 +52,7 @@ def _feed_back(weights: Tensor, scale: Tensor, covariance: Tensor, damping: floa
     result = torch.zeros_like(left)
     for column in range(left.shape[2]):
         here = slice(column, column + 1)
-        result[:, :, here] = nearest(left[:, :, here], scale)
+        result[:, :, here] = nearest(left[:, :, here], scale) * kept[:, :, here]
         error = (left[:, :, here] - result[:, :, here] * scale) / factor[:, column, column][:, None, None]
         left[:, :, column + 1 :] -= error * factor[:, here, column + 1 :]
     back = torch.argsort(order, dim=1)

@@ -6,7 +6,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from models.build import flat
+from models.build import flat, sparse
 from models.build.flat import Model, Operator
 from models.build.fold import INPUT
 from models.build.recipe import Recipe, equalized_weights, integer_weights
@@ -31,13 +31,15 @@ def write(model: Model, recipe: Recipe, precision: str, description: str) -> byt
 
     `model` is used up.
     """
-    return _Writer(model, recipe, recipe.float_ops if precision == "int8" else set()).write(description)
+    return _Writer(model, recipe, precision).write(description)
 
 
 class _Writer:
-    def __init__(self, model: Model, recipe: Recipe, float_ops: set[int]) -> None:
+    def __init__(self, model: Model, recipe: Recipe, precision: str) -> None:
+        float_ops = recipe.float_ops if precision == "int8" else set()
         self._model, self._recipe, self._float_ops = model, recipe, float_ops
         self._graph = model.subgraphs[0]
+        self._sparse = precision == "int8"  # the Edge TPU has no DENSIFY
         self._operators: list[Operator] = []
         self._dequantized: dict[int, int] = {}
         self._int8 = {int(self._graph.inputs[0])}
@@ -97,16 +99,30 @@ class _Writer:
         if name in CONVOLUTIONS:
             weights = integer_weights(self._model, op, self._recipe, index)
             scales, bias = self._recipe.scales[index], self._recipe.biases[index]
-            weight_index = flat.add_constant(self._model, weights, "")
             channel_dimension = 3 if name == "DEPTHWISE_CONV_2D" else 0
+            weight_index = self._weights(weights, _quantization(scales, 0, channel_dimension))
             tensors = self._graph.tensors
-            tensors[weight_index].quantization = _quantization(scales, 0, channel_dimension)
             bias_index = flat.add_constant(self._model, bias, "")
             tensors[bias_index].quantization = _quantization(self.bias_scale(op, scales), 0)
             op.inputs = np.array([op.inputs[0], weight_index, bias_index], np.int32)
         elif name == "ADD":
             op.builtinOptions.potScaleInt16 = False
         self._operators.append(op)
+
+    def _weights(self, weights: NDArray[np.int8], quantization: Any) -> int:  # noqa: ANN401
+        """The tensor that a convolution reads: a constant, or for weights with many zeros what DENSIFY makes of one."""
+        tensors = self._graph.tensors
+        if not (self._sparse and sparse.worth_it(weights)):
+            index = flat.add_constant(self._model, weights, "")
+            tensors[index].quantization = quantization
+            return index
+        values, sparsity = sparse.encode(weights)
+        source = flat.add_constant(self._model, values, "")
+        result = flat.add_tensor(self._model, weights.shape, "", np.int8)
+        tensors[source].shape, tensors[source].sparsity = tensors[result].shape, sparsity
+        tensors[source].quantization = tensors[result].quantization = quantization
+        self._operators.append(flat.new_op(self._model, "DENSIFY", 1, [source], [result]))
+        return result
 
     def bias_scale(self, op: Operator, scales: NDArray[np.float32]) -> NDArray[np.float32]:
         """TFLite's rule: a bias's scale is its input's times its weights'."""
