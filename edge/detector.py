@@ -4,6 +4,7 @@ The network is an SSD on BlazeFace's pattern (arXiv 1907.05047); the constants a
 pose_detection graph (Apache-2.0).
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,8 @@ from edge.runtime import Model
 ANCHOR_GRID: Final = ((28, 2), (14, 2), (7, 6))
 # Boxes that overlap the best one more than this describe the same person (min_suppression_threshold).
 MIN_IOU: Final = 0.3
+# int8 models give keypoints twice: finely, true up to somewhat beyond this distance, and coarsely, of any distance.
+FINE_REACH_PX: Final = 120.0
 # Logits are clipped to this before the sigmoid (score_clipping_thresh).
 SCORE_CLIP: Final = 100.0
 
@@ -30,6 +33,19 @@ def make_anchors() -> NDArray[np.float32]:
         rows_of_x_y = np.stack([np.tile(centres, cells), np.repeat(centres, cells)], axis=1)
         layers.append(np.repeat(rows_of_x_y, repeats, axis=0))
     return np.concatenate(layers, dtype=np.float32)
+
+
+def read_boxes(output: Callable[[str], NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Each anchor's 12 values as `decode` wants them, shape (N, 12); `output` gives a model's output by name.
+
+    float models have them in one output, int8 models in three, for boxes and keypoints need scales of their own.
+    """
+    boxes: NDArray[np.float32] = output("boxes")[0]
+    if boxes.shape[1] == 12:
+        return boxes
+    fine, far = output("keypoints")[0], output("keypoints_far")[0]
+    keypoints = np.where(np.abs(far) < FINE_REACH_PX, fine, far)
+    return np.concatenate([boxes, keypoints], axis=1, dtype=np.float32)
 
 
 def decode(
@@ -117,7 +133,7 @@ class Detector:
         self._model.set_image(self._crop, frame.color)
         self._model.invoke()
         scores, geometry = decode(
-            self._model.output("boxes").reshape(-1, 12),
+            read_boxes(self._model.output),
             self._model.output("scores").reshape(-1),
             self._anchors,
             self._model.input_size_px,

@@ -28,6 +28,21 @@ def test_decoding_one_box_by_hand():
     assert geometry[0, 4:] == pytest.approx([0.75, 0.5, 0.75, 0.0, 0.85, 0.5, 0.75, 0.7])
 
 
+def test_boxes_of_a_float_model_are_in_one_output():
+    boxes = np.arange(24, dtype=np.float32).reshape(1, 2, 12)
+    assert (detector.read_boxes({"boxes": boxes}.__getitem__) == boxes[0]).all()
+
+
+def test_keypoints_of_an_int8_model_are_fine_near_the_anchor_and_coarse_beyond():
+    outputs = {
+        "boxes": np.float32([[[1, 2, 45, 45]]]),
+        "keypoints": np.float32([[[3, -4, 127, -128, 0, 119, 5, 6]]]),
+        "keypoints_far": np.float32([[[6, -6, 300, -240, 0, 120, 6, 6]]]),
+    }
+    (values,) = detector.read_boxes(outputs.__getitem__)
+    assert values.tolist() == [1, 2, 45, 45, 3, -4, 300, -240, 0, 120, 5, 6]
+
+
 def test_decoding_sorts_and_cuts_at_the_score():
     logits = np.float32([2, -1, 0, 500, -500])
     scores, geometry = detector.decode(np.zeros((5, 12), np.float32), logits, np.zeros((5, 2), np.float32), 224, 0.5)

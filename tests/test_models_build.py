@@ -8,7 +8,9 @@ import pytest
 
 pytest.importorskip("flatbuffers", reason="writes .tflite files: pip install 'edge-pose[build]'")
 
-from models.build import flat, int8, manifest, surgery, writer
+from ai_edge_litert import schema_py_generated as schema
+
+from models.build import flat, fold, int8, manifest, sparse, surgery, writer
 from models.build.recipe import Recipe, recipe_path
 from models.build.upstream import UPSTREAM, sha256_of
 
@@ -26,8 +28,11 @@ UNITS = {
     "heatmap": "logit",
     "world": "metre",
     "boxes": "px",
+    "keypoints": "px",
+    "keypoints_far": "px",
     "scores": "logit",
 }
+DETECTOR_OUTPUTS = {"boxes", "keypoints", "keypoints_far", "scores"}
 
 
 def model_bytes(entry: dict[str, Any]) -> bytes:
@@ -69,7 +74,7 @@ def test_tensors_are_as_the_manifest_says(entry):
 def test_no_output_of_an_int8_model_mixes_units(entry):
     names = {o["name"] for o in entry["outputs"]}
     assert names <= UNITS.keys()
-    assert names == ({"boxes", "scores"} if entry["role"] == "detector" else UNITS.keys() - {"boxes", "scores"})
+    assert names == (DETECTOR_OUTPUTS if entry["role"] == "detector" else UNITS.keys() - DETECTOR_OUTPUTS)
 
 
 @pytest.mark.parametrize("entry", QUANTIZED, ids=lambda m: m["file"])
@@ -124,7 +129,7 @@ def test_a_recipe_survives_saving(tmp_path):
 
 
 def test_float16_is_prepared_without_changing_what_it_computes():
-    """Merged heads, split landmarks and bridges: the same outputs but for float rounding."""
+    """Heads at low resolution, split outputs and bridges: the same outputs but for float rounding."""
     interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
     outputs = {}
     for variant in ("detector", "lite"):
@@ -137,14 +142,38 @@ def test_float16_is_prepared_without_changing_what_it_computes():
             run.set_tensor(source["index"], np.random.default_rng(0).random(source["shape"], dtype=np.float32))
             run.invoke()
             outputs[variant, label] = {o["name"]: run.get_tensor(o["index"]).copy() for o in run.get_output_details()}
-    for name in ("boxes", "scores"):
-        difference = outputs["detector", "original"][name] - outputs["detector", "prepared"][name]
-        assert np.abs(difference).max() < 1e-3
+    whole, parts = outputs["detector", "original"], outputs["detector", "prepared"]
+    assert np.abs(whole["scores"] - parts["scores"]).max() < 1e-3
+    for name in ("keypoints", "keypoints_far"):
+        boxes = np.concatenate([parts["boxes"], parts[name]], axis=2)
+        assert np.abs(whole["boxes"] - boxes).max() < 1e-3
     landmarks = outputs["lite", "original"]["landmarks"].reshape(39, 5)
     split = outputs["lite", "prepared"]
     parts = [split["landmarks_xy"].reshape(39, 2), *(split[n].reshape(39, 1) for n in list(UNITS)[1:4])]
     assert np.abs(np.concatenate(parts, axis=1) - landmarks).max() < 1e-2
     assert np.abs(split["heatmap"] - outputs["lite", "original"]["heatmap"]).max() < 1e-2
+
+
+@pytest.mark.parametrize("shape", [(40, 1, 1, 12), (12, 1, 1, 40), (8, 1, 1, 700)])
+def test_sparse_constants_are_what_they_were(shape):
+    rng = np.random.default_rng(0)
+    weights = (rng.integers(-127, 128, shape) * (rng.random(shape) < 0.25)).astype(np.int8)
+    assert sparse.worth_it(weights)
+    values, sparsity = sparse.encode(weights)
+    assert len(values) == np.count_nonzero(weights)
+    tensor = schema.TensorT()
+    tensor.shape, tensor.sparsity = np.array(shape), sparsity
+    assert (fold.dense(tensor, values) == weights).all()
+
+
+def test_dense_weights_and_larger_kernels_are_not_stored_sparsely():
+    assert not sparse.worth_it(np.ones((8, 1, 1, 8), np.int8))
+    assert not sparse.worth_it(np.zeros((8, 3, 3, 8), np.int8))
+
+
+def test_the_detector_s_int8_file_is_no_larger_than_upstream_s():
+    sizes = {m["precision"]: m["bytes"] for m in COMMITTED if m["role"] == "detector"}
+    assert sizes["int8"] <= 2_959_046
 
 
 def test_models_are_found_where_the_build_writes_them():

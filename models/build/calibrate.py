@@ -1,12 +1,12 @@
 """From calibration crops to a recipe: the steps in their order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.build import equalize, fold, ranges, sequential, surgery, upstream
+from models.build import detector_bias, detector_ranges, equalize, fold, ranges, sequential, surgery, upstream
 from models.build.graph import CONVOLUTIONS, Net, to_nchw
 from models.build.ranges import Grid
 from models.build.recipe import Recipe, equalized_weights, nearest_integers
@@ -21,7 +21,11 @@ DETECTOR_OFFSET = 0.5 / 127.5
 # Logits and offsets beyond these decide nothing: the outputs' ranges stop there.
 HEATMAP_LOGITS = (-10.0, 6.0)
 SCORE_LOGITS = (-12.0, 8.0)
-BOX_PX = (-230.0, 230.0)
+# Of anchors that may be a person (logit above -3) calibration saw centres within 13 px of the anchor, sizes of 39 to
+# 45 px and keypoints up to 760 px away.
+BOX_STEP_PX = 45 / 185  # nearly every size is 45 px: a whole number of steps
+BOX_PX = (-66 * BOX_STEP_PX, 189 * BOX_STEP_PX)
+KEYPOINTS_PX, KEYPOINTS_FAR_PX = (-128.0, 127.0), (-768.0, 762.0)
 
 
 @dataclass
@@ -52,7 +56,7 @@ def equalized(
         equalize.fold_input_offset(net, DETECTOR_OFFSET)
     stats = equalize.observe(net, images[::3])  # enough to find the channels' middles
     if use_shift:
-        equalize.shift(net, stats)
+        equalize.shift(net, stats, shift_depthwise=role == "detector")
         stats = equalize.observe(net, images)
     factors = {}
     if alpha > 0:
@@ -63,7 +67,13 @@ def equalized(
 
 def output_ranges(net: Net) -> dict[int, ranges.Range]:
     """Fixed ranges of the outputs that hold logits or boxes."""
-    limits = {"heatmap": HEATMAP_LOGITS, "scores": SCORE_LOGITS, "boxes": BOX_PX}
+    limits = {
+        "heatmap": HEATMAP_LOGITS,
+        "scores": SCORE_LOGITS,
+        "boxes": BOX_PX,
+        "keypoints": KEYPOINTS_PX,
+        "keypoints_far": KEYPOINTS_FAR_PX,
+    }
     return {index: limits[name] for index, name in net.names.items() if name in limits}
 
 
@@ -82,9 +92,16 @@ def float_tail(net: Net, role: str) -> set[int]:
     return tail
 
 
-def make_grids(calibrated: Calibrated, role: str) -> dict[int, Grid]:
-    """A grid for every tensor, as the all-integer model needs them."""
+def make_grids(calibrated: Calibrated, role: str, shares: dict[int, float] | None = None) -> dict[int, Grid]:
+    """A grid for every tensor, as the all-integer model needs them.
+
+    Ranges are calibration's quantiles, or with `shares` its extremes, of some tensors only the given share of them: a
+    person is in few cells of a detector's frame, and a quantile would cut off just what it looks for.
+    """
     net, stats = calibrated.net, calibrated.stats
+    if shares is not None:
+        low_high = {t: (shares.get(t, 1.0) * s.minimum, shares.get(t, 1.0) * s.maximum) for t, s in stats.items()}
+        stats = {tensor: replace(s, low=low_high[tensor][0], high=low_high[tensor][1]) for tensor, s in stats.items()}
     fixed = ranges.lossless_clips(net, stats) | output_ranges(net)
     return ranges.choose(net, stats, INPUT_GRIDS[role], fixed)
 
@@ -121,9 +138,13 @@ def run(model: Upstream, pictures: NDArray[np.uint8], steps: Steps, rounding_pic
     images = as_input(model.role, pictures)
     calibrated = equalized(net_of(model), model.role, images)
     net = calibrated.net
-    grids = make_grids(calibrated, model.role)
+    detects = model.role == "detector"
+    shares = detector_ranges.choose_shares(net, calibrated.stats, images) if detects else None
+    grids = make_grids(calibrated, model.role, shares)
     tail = float_tail(net, model.role)
     full, mixed = sequential.quantize(
         net, images[:rounding_pictures], grids, tail, steps=steps, label=f"{model.variant} int8"
     )
+    if detects:
+        detector_bias.correct(net, images, full)
     return net, to_recipe(calibrated, full, mixed)

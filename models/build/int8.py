@@ -8,7 +8,8 @@ from models.build.upstream import Upstream
 PRECISIONS = ("int8", "int8-full")
 # How many calibration pictures there are, and how many of them ranges and rounding see.
 CROPS, FRAMES, SEED = 1024, 512, 1
-RANGE_PICTURES, ROUNDING_PICTURES = 160, 96
+RANGE_PICTURES = {"landmarks": 160, "detector": 192}
+ROUNDING_PICTURES = {"landmarks": 96, "detector": 128}
 
 
 def build(model: Upstream, precision: str, float16: bytes) -> bytes:
@@ -25,7 +26,10 @@ def calibrate_recipe(model: Upstream, threads: int) -> None:
     from models.build import calibrate, crops  # noqa: PLC0415 -- they need torch, which writing does not
     from models.build.sequential import Steps  # noqa: PLC0415
 
-    sets = crops.make("calibration", CROPS, FRAMES, SEED, augment=True, threads=threads)
-    pictures = (sets.frames if model.role == "detector" else sets.crops)[:RANGE_PICTURES]
-    _, recipe = calibrate.run(model, pictures, Steps(), ROUNDING_PICTURES)
+    detects = model.role == "detector"
+    sets = crops.make("calibration", 0 if detects else CROPS, FRAMES, SEED, augment=True, threads=threads)
+    pictures = (sets.frames if detects else sets.crops)[: RANGE_PICTURES[model.role]]
+    # The gain is fitted to all cells, of which almost none has a person: it would pull the high scores down.
+    steps = Steps(gain=not detects)
+    _, recipe = calibrate.run(model, pictures, steps, ROUNDING_PICTURES[model.role])
     recipe.save(recipe_path(model.variant))

@@ -18,6 +18,8 @@ HEADER = """\
 
 MEANINGS = {
     "boxes": "2254 anchors x (x, y, width, height, then 4 keypoints x, y), input px, centres relative to the anchor",
+    "keypoints": "2254 anchors x 4 keypoints (x, y), px from the anchor, true within 120 px",
+    "keypoints_far": "the same, of any distance, coarser",
     "scores": "2254 anchors, logit of a person",
     "landmarks": "39 landmarks x (x, y, z in crop px, visibility logit, presence logit); 0-32 body, 33-34 for the ROI",
     "presence": "probability that a person is in the crop",
@@ -28,6 +30,7 @@ MEANINGS = {
     "visibility": "39 landmarks, logit of being in the picture and not hidden",
     "landmark_presence": "39 landmarks, logit of being inside the picture",
 }
+BOXES_ALONE = "2254 anchors x (x, y, width, height), input px, centres relative to the anchor"
 INPUT_RANGE = {"detector": [-1.0, 1.0], "landmarks": [0.0, 1.0]}
 
 
@@ -39,7 +42,8 @@ def entry(upstream: Upstream, precision: str, data: bytes, *, committed: bool) -
     image |= {"order": "RGB", "range": INPUT_RANGE[upstream.role]}
     outputs = [_tensor(graph.tensors[i]) for i in graph.outputs]
     for output in outputs:
-        output["meaning"] = MEANINGS[output["name"]]
+        name = output["name"]
+        output["meaning"] = BOXES_ALONE if name == "boxes" and output["shape"][-1] == 4 else MEANINGS[name]
     return {
         "name": upstream.name,
         "role": upstream.role,

@@ -103,7 +103,7 @@ _ANCHORS = edge_detector.make_anchors()
 def decode_people(outputs: dict[str, Floats], threshold: float = 0.5) -> list[Person]:
     """The people in a detector's outputs, best first."""
     candidates = edge_detector.decode(
-        outputs["boxes"].reshape(-1, 12), outputs["scores"].reshape(-1), _ANCHORS, DETECTOR_SIDE, threshold
+        edge_detector.read_boxes(outputs.__getitem__), outputs["scores"].reshape(-1), _ANCHORS, DETECTOR_SIDE, threshold
     )
     people = []
     for score, geometry in edge_detector.weighted_nms(*candidates):

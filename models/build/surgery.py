@@ -1,6 +1,6 @@
 """Rewrite float graphs into an equal form that quantizes well and that the Edge TPU has every op of.
 
-Both rewrites are exact in real arithmetic and elementwise in double precision, so they give the same bytes everywhere.
+The rewrites are exact in real arithmetic and elementwise in double precision, so they give the same bytes everywhere.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from models.build import flat, fold
+from models.build import detector_heads, flat, fold
 from models.build.flat import Model, Operator
 
 SAME, VALID = schema.Padding.SAME, schema.Padding.VALID
@@ -29,7 +29,7 @@ def prepare(float16: bytes, role: str) -> Model:
     """The float32 graph that quantization starts from: our float16 .tflite unpacked and rewritten as below."""
     model = fold.to_float32(float16)
     if role == "detector":
-        merge_depth_to_space_heads(model)
+        detector_heads.prepare(model)
     else:
         split_landmark_head(model)
     add_bridges(model)
@@ -126,85 +126,3 @@ def _convolution_like(
     weight_index = flat.add_constant(model, weights.astype(np.float32), "")
     bias_index = flat.add_constant(model, bias.astype(np.float32), "")
     return flat.new_op(model, "CONV_2D", 1, [int(op.inputs[0]), weight_index, bias_index], [output], options=options)
-
-
-def merge_depth_to_space_heads(model: Model) -> int:
-    """Turn each DEPTH_TO_SPACE + PAD + depthwise (stride 2) + 1x1 chain into a top-left PAD and one VALID 2x2 conv.
-
-    The chain is linear, and the stride undoes the depth-to-space, so it is a convolution at the lower resolution. This
-    removes the only op that the Edge TPU lacks. Returns the number of heads merged.
-    """
-    graph = model.subgraphs[0]
-    producer = {int(i): op for op in graph.operators for i in op.outputs}
-    pads: dict[int, int] = {}
-    operators: list[Operator] = []
-    merged = 0
-    for op in graph.operators:
-        chain = _depth_to_space_chain(model, op, producer)
-        if chain is None:
-            operators.append(op)
-            continue
-        depthwise, source = chain
-        if source not in pads:
-            operators.append(_pad_top_left(model, source))
-            pads[source] = int(operators[-1].outputs[0])
-        weights, bias = _merged_weights(model, depthwise, op)
-        op.inputs = np.array(
-            [pads[source], flat.add_constant(model, weights, ""), flat.add_constant(model, bias, "")], np.int32
-        )
-        op.builtinOptions.padding = VALID
-        operators.append(op)
-        merged += 1
-    graph.operators = operators
-    flat.prune(model)
-    return merged
-
-
-def _depth_to_space_chain(model: Model, op: Operator, producer: dict[int, Operator]) -> tuple[Operator, int] | None:
-    """The depthwise op and the low-resolution tensor if this convolution ends such a chain."""
-    wanted = ("CONV_2D", "DEPTHWISE_CONV_2D", "PAD", "DEPTH_TO_SPACE")
-    chain = [op]
-    for name in wanted:
-        if flat.op_name(model, chain[-1]) != name:
-            return None
-        chain.append(producer.get(int(chain[-1].inputs[0]), chain[-1]))
-    depthwise, pad = chain[1], chain[2]
-    options = depthwise.builtinOptions
-    assert (options.strideH, options.padding, options.fusedActivationFunction) == (2, VALID, 0)
-    padding = flat.constant(model, pad.inputs[1])
-    assert padding is not None
-    assert padding.tolist() == [[0, 0], [1, 1], [1, 1], [0, 0]]
-    return depthwise, int(chain[3].inputs[0])
-
-
-def _pad_top_left(model: Model, source: int) -> Operator:
-    batch, height, width, channels = (int(n) for n in model.subgraphs[0].tensors[source].shape)
-    amounts = flat.add_constant(model, np.array([[0, 0], [1, 0], [1, 0], [0, 0]], np.int32), "")
-    output = flat.add_tensor(model, [batch, height + 1, width + 1, channels], "")
-    return flat.new_op(model, "PAD", 1, [source, amounts], [output], options=schema.PadOptionsT())
-
-
-# Row (or column) t of the 3x3 depthwise kernel sees the high-resolution row 2y + t - 1. In low resolution that is, as
-# (kernel row, sub-row of the block): t = 0 the lower sub-row of y - 1, t = 1 the upper and t = 2 the lower of y.
-_TAPS = {0: (0, 1), 1: (1, 0), 2: (1, 1)}
-
-
-def _merged_weights(model: Model, depthwise: Operator, head: Operator) -> tuple[NDArray[Any], NDArray[Any]]:
-    kernel, inner_bias = flat.constant(model, depthwise.inputs[1]), flat.constant(model, depthwise.inputs[2])
-    matrix, outer_bias = flat.constant(model, head.inputs[1]), flat.constant(model, head.inputs[2])
-    assert kernel is not None
-    assert inner_bias is not None
-    assert matrix is not None
-    assert outer_bias is not None
-    mixing = matrix[:, 0, 0].astype(np.float64)
-    outputs, channels = mixing.shape
-    weights = np.zeros((outputs, 2, 2, 4 * channels))
-    for row, (kernel_row, sub_row) in _TAPS.items():
-        for column, (kernel_column, sub_column) in _TAPS.items():
-            first = (2 * sub_row + sub_column) * channels
-            weights[:, kernel_row, kernel_column, first : first + channels] = mixing * kernel[0, row, column]
-    # A plain sum in a fixed order: a matrix product's order depends on the library and its threads.
-    bias = outer_bias.astype(np.float64)
-    for channel in range(channels):
-        bias = bias + mixing[:, channel] * float(inner_bias[channel])
-    return weights.astype(np.float32), bias.astype(np.float32)
