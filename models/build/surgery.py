@@ -112,14 +112,12 @@ def _identity(model: Model, source: int) -> Operator:
     return flat.new_op(model, "DEPTHWISE_CONV_2D", 1, [source, weights, bias], [output], options=options)
 
 
-def _convolution_like(
-    model: Model, op: Operator, weights: NDArray[Any], bias: NDArray[Any], name: str, *, padding: int | None = None
-) -> Operator:
+def _convolution_like(model: Model, op: Operator, weights: NDArray[Any], bias: NDArray[Any], name: str) -> Operator:
     """A copy of a stride-1 convolution with other weights, reading the same tensor, writing a new one."""
     old = op.builtinOptions
     options = schema.Conv2DOptionsT()
     options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
-    options.padding = old.padding if padding is None else padding
+    options.padding = old.padding
     options.fusedActivationFunction = old.fusedActivationFunction
     shape = [*(int(n) for n in model.subgraphs[0].tensors[op.outputs[0]].shape[:3]), len(bias)]
     output = flat.add_tensor(model, shape, f"{name}_head")
