@@ -8,8 +8,10 @@ import logging
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import msgspec
@@ -20,11 +22,14 @@ from edge.errors import EdgePoseError
 from edge.estimator import Estimate
 from edge.messages import PoseMessage
 from edge.pipeline import Controls
-from edge.pose import Frame
+from edge.pose import Frame, Pose
+from edge.quality import QualityMeter
 from edge.run import run_loop
 
 PROGRESS_S: Final = 0.25
 STALL_S: Final = 20.0
+# Jitter and lag are measured over the last of so many frames.
+QUALITY_FRAMES: Final = 900
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +81,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, tag="figures"):
     age_ms: list[float]
     latency_ms: list[float]
     without_detection: float | None
+    jitter: float | None
+    lag_ms: float | None
     peak_rss_mb: float | None
     first_pose_s: float | None
 
@@ -98,10 +105,12 @@ class Meter:
         self._last = (0.0, 0.0, 0.0)
         self._last_number = -1
         self._said_s = 0.0
+        self._poses: deque[tuple[float, list[Pose]]] = deque(maxlen=QUALITY_FRAMES)
 
-    def see(self, frame: Frame, _estimate: Estimate) -> None:
+    def see(self, frame: Frame, estimate: Estimate) -> None:
         """Take note of a frame that is done, and end the loop when it is time."""
         self.frames += 1
+        self._poses.append((frame.time_s, estimate.poses))
         self.dropped += max(0, frame.number - self._last_number - 1)
         self._last_number = frame.number
         if self._first is not None and not self._job.live:
@@ -125,6 +134,14 @@ class Meter:
         if self.first_pose_s is None and message.poses:
             self.first_pose_s = time.time() - self._job.started_s
 
+    def quality(self) -> tuple[float | None, float | None]:
+        """Median jitter in torsos and lag in ms; worked out at the end, so that no frame pays for it."""
+        meter = QualityMeter()
+        for time_s, poses in self._poses:
+            meter.see(poses, time_s)
+        jitter = round(median(meter.jitters), 5) if meter.jitters else None
+        return jitter, round(median(meter.lags_s) * 1e3, 2) if meter.lags_s else None
+
     def elapsed(self) -> Sequence[float]:
         """Seconds, processor seconds, and processor seconds of the loop's thread, since the first frame was done."""
         return [last - first for last, first in zip(self._last, self._first or self._last, strict=True)]
@@ -142,6 +159,7 @@ def measure(job: Job) -> Figures:
     limit_s = None if job.seconds is None else job.seconds + STALL_S
     figures = run_loop(job.settings, controls, [meter.hear], observers=[meter.see], duration_s=limit_s)
     seconds, cpu_s, thread_cpu_s = meter.elapsed()
+    jitter, lag_ms = meter.quality()
     stage_ms = {stage: list(samples) for stage, samples in figures.stage_ms.items()}
     if not job.live:
         stage_ms = {"capture": meter.capture_ms, **stage_ms}
@@ -159,6 +177,8 @@ def measure(job: Job) -> Figures:
         age_ms=list(figures.age_ms),
         latency_ms=list(figures.latency_ms),
         without_detection=figures.share_without_detection(),
+        jitter=jitter,
+        lag_ms=lag_ms,
         peak_rss_mb=peak_rss_mb(),
         first_pose_s=meter.first_pose_s,
     )

@@ -179,6 +179,8 @@ class Loops:
             cpu_ms_per_frame=round(figures.cpu_s * 1e3 / later, 3),
             thread_cpu_ms_per_frame=round(figures.thread_cpu_s * 1e3 / later, 3),
             without_detection=figures.without_detection,
+            jitter=figures.jitter,
+            lag_ms=figures.lag_ms,
             latency_ms=times(figures.latency_ms),
             # A clip that is not paced has time stamps of its own, far from this machine's clock.
             arrival_ms=None if name == "clip" else times([max(0.0, value) for value in arrival_ms]),

@@ -117,6 +117,8 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
         thread_cpu_ms_per_frame: of that, the loop's own thread: without the camera's, the network's, and the
             runtime's further threads.
         without_detection: share of the frames with people in which the detector did not run; null without people.
+        jitter: how much keypoints tremble, in torsos; lag_ms: how late smoothing makes them (`quality.PoseQuality`; the
+            medians over all frames); null where nobody was seen, or nobody moved.
         latency_ms: capture to message made, as the messages themselves say; of a clip from the decoded frame.
         arrival_ms: capture to the subscriber; null where capture has no clock (a clip that is not paced).
         published, arrived: pose messages.
@@ -138,6 +140,8 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
     cpu_ms_per_frame: NotNegative
     thread_cpu_ms_per_frame: NotNegative
     without_detection: Share | None = None
+    jitter: float | None = None
+    lag_ms: float | None = None
     latency_ms: Times | None = None
     arrival_ms: Times | None = None
     published: Count

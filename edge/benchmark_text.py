@@ -121,6 +121,7 @@ def loop_rows(loop: Loop, broker: str) -> list[tuple[str, str]]:
         ("frames per second", f"{loop.fps:.1f}"),
         ("CPU per frame", f"{loop.cpu_ms_per_frame:.2f} ms, {loop.thread_cpu_ms_per_frame:.2f} in the loop's thread"),
         ("without detection", "nobody seen" if without is None else f"{without:.1%} of the frames with people"),
+        ("quality", _quality_text(loop)),
         ("age when taken", _times_text(loop.age_ms)),
         ("capture to message", _times_text(loop.latency_ms)),
         ("capture to subscriber", _times_text(loop.arrival_ms)),
@@ -129,6 +130,12 @@ def loop_rows(loop: Loop, broker: str) -> list[tuple[str, str]]:
         ("start to first pose", "nobody seen" if loop.first_pose_s is None else f"{loop.first_pose_s:.2f} s"),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _quality_text(loop: Loop) -> str:
+    jitter = "" if loop.jitter is None else f"keypoints tremble by {loop.jitter:.4f} torso"
+    lag = "" if loop.lag_ms is None else f"smoothing makes them {loop.lag_ms:.1f} ms late"
+    return ", ".join(filter(None, (jitter, lag)))
 
 
 def _times_text(times: Times | None) -> str:

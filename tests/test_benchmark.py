@@ -79,6 +79,7 @@ def test_the_loop_is_measured_from_end_to_end(result):
         assert 0 < loop.with_people <= 45
         assert loop.published == loop.arrived >= loop.with_people
         assert 0 <= loop.without_detection <= 1
+        assert 0 < loop.jitter < 0.5
         assert 0 < loop.thread_cpu_ms_per_frame <= loop.cpu_ms_per_frame
         assert 40 < loop.peak_rss_mb < 1000
         assert 0.1 < loop.first_pose_s < 60

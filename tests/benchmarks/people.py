@@ -1,0 +1,252 @@
+"""Finding people, following them, and not inventing them, beside MediaPipe 1.2.2 on the same frames. Development only.
+
+Usage, from the root of the repository, in the development environment (Python 3.11, x86-64 Linux, npm):
+
+    python -m tests.benchmarks.people [--variants lite full] [--json FILE]
+
+The rooms, of soft-ui-dashboard and soft-ui-design-system (npm), chose nothing; the sample clip's people were watched
+while the tracker was written, but no weight was fitted to them. Frames that do not exist are made: a picture shown for
+seconds under a camera's noise (standard deviation 3 of 255), from which a person comes into view or leaves by a cut.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.camera import open_source
+from edge.config import Settings
+from edge.config_load import load
+from edge.estimator import PoseEstimator
+from edge.quality import jitter, lag_s, torso_px
+from edge.sample import clip_path
+from models.build import clips
+from models.build.upstream import Package
+from tests.benchmarks import contestants as c
+from tests.golden.make_golden import landmark_model
+
+Image = NDArray[np.uint8]
+DASHBOARD = Package(
+    "soft-ui-dashboard",
+    "1.0.1",
+    "soft-ui-dashboard-1.0.1.tgz",
+    "a829e661517184f7a7a84f6cc86efa17a65d91e30807b6d2bf631bb34d94f1ee",
+    "npm",
+    ("npm", "pack", "soft-ui-dashboard@1.0.1"),
+)
+DESIGN = Package(
+    "soft-ui-design-system",
+    "1.0.4",
+    "soft-ui-design-system-1.0.4.tgz",
+    "b999a9fe6dc31469bcb498c9d0560ac17060d76957abe7f1cb1c2dddf61a5095",
+    "npm",
+    ("npm", "pack", "soft-ui-design-system@1.0.4"),
+)
+ROOMS = (
+    *((DASHBOARD, f"package/assets/img/home-decor-{number}.jpg") for number in (1, 2, 3)),
+    (DESIGN, "package/assets/img/nastuh.jpg"),
+)
+WIDTH, HEIGHT, FPS, NOISE = 884, 497, 30, 3.0
+EMPTY_S = 3.0
+# The sample's frames in which one person walks through the picture in plain view.
+WALK = range(110, 150)
+STANDING = 99
+# Somebody whose id changes between two frames within so many torsos has been taken for somebody else.
+SAME_TORSOS = 0.5
+
+
+class Track(msgspec.Struct):
+    """One clip through one contestant: for each frame its time, and id and joints (33, 2) of everybody in it."""
+
+    times_s: list[float]
+    people: list[dict[int, Any]]
+    raw: list[dict[int, Any]]
+
+
+def room(number: int, seconds: float, seed: int = 0) -> Iterator[Image]:
+    """An empty room under a camera's noise."""
+    path = clips.extracted(*ROOMS[number])
+    still = cv2.resize(cv2.imread(str(path)), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+    random = np.random.default_rng(seed)
+    for _ in range(round(seconds * FPS)):
+        yield noisy(still, random)
+
+
+def noisy(picture: Image, random: np.random.Generator) -> Image:
+    """A picture as a camera in a dim room would see it."""
+    return (picture + random.normal(0, NOISE, picture.shape)).clip(0, 255).astype(np.uint8)
+
+
+def sample(frames: range) -> Iterator[Image]:
+    """Frames of the sample clip."""
+    capture = cv2.VideoCapture(str(clip_path()))
+    for number in range(frames.stop):
+        image = capture.read()[1]
+        if number in frames:
+            yield cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+
+
+def standing() -> Iterator[Image]:
+    """One frame with people, again and again, under noise: somebody at rest."""
+    (still,) = sample(range(STANDING, STANDING + 1))
+    random = np.random.default_rng(0)
+    for _ in range(90):
+        yield noisy(still, random)
+
+
+def write_clip(path: Path, images: Iterator[Image]) -> Path:
+    """A file without loss, which everybody reads."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"FFV1"), FPS, (WIDTH, HEIGHT))
+    for image in images:
+        writer.write(image)
+    writer.release()
+    return path
+
+
+def ours(path: Path, variant: str, max_people: int = 1) -> Track:
+    """The default settings, but every frame is searched if nobody is held."""
+    overrides = {"model.model": variant, "tracker.max_people": max_people, "tracker.idle_fps": 0.0}
+    settings: Settings = load(overrides=overrides, environment={}).settings
+    estimator, track = PoseEstimator(settings), Track([], [], [])
+    camera = msgspec.structs.replace(settings.camera, source=str(path))
+    with open_source(camera) as source:
+        for frame in source:
+            poses = estimator.process(frame).poses
+            track.times_s.append(frame.time_s)
+            track.people.append({pose.id: pose.keypoints_px[:, :2] for pose in poses})
+            track.raw.append({pose.id: pose.raw_px[:, :2] for pose in poses if pose.raw_px is not None})
+    return track
+
+
+def mediapipe(path: Path, variant: str, max_people: int = 1, mode: str = "video") -> Track:
+    """MediaPipe's Tasks API at true time stamps; its order of people stands for ids, since it has none."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, paths = Path(folder) / "out.npz", [str(path)]
+        if mode == "image":
+            paths = write_pictures(path, Path(folder))
+        models = (variant, str(landmark_model(variant)), str(c.detector_model()))
+        script = (str(c.tasks_python()), str(c.HERE / "mediapipe_people.py"))
+        environment = dict(os.environ, PYTHONPATH=f"{c.HERE}:{c.HERE.parent.parent}", GLOG_minloglevel="3")
+        command = (*script, mode, *models, str(max_people), str(out), *paths)
+        subprocess.run(command, check=True, env=environment, stderr=subprocess.DEVNULL)
+        found = np.load(out)
+        people: list[dict[int, Any]] = [{} for _ in found["time_s"]]
+        for frame, points in zip(found["frame"], found["points"], strict=True):
+            people[frame][len(people[frame])] = points
+        return Track(found["time_s"].tolist(), people, [])
+
+
+def write_pictures(path: Path, folder: Path) -> list[str]:
+    """Every frame of a clip as a picture."""
+    capture, paths = cv2.VideoCapture(str(path)), []
+    while (read := capture.read())[0]:
+        paths.append(str(folder / f"{len(paths):05d}.png"))
+        cv2.imwrite(paths[-1], read[1])
+    return paths
+
+
+def share(track: Track, frames: slice = slice(None)) -> float:
+    """Share of the frames in which somebody is seen."""
+    return round(float(np.mean([bool(people) for people in track.people[frames]])), 4)
+
+
+def first_ms(track: Track, start: int, *, seen: bool) -> float | None:
+    """From a frame to the first in which somebody is seen, or nobody; None for never."""
+    for time_s, people in zip(track.times_s[start:], track.people[start:], strict=True):
+        if bool(people) == seen:
+            return round((time_s - track.times_s[start]) * 1e3)
+    return None
+
+
+def trembling(track: Track) -> float:
+    """Median jitter of all frames, in torsos."""
+    values = [
+        jitter([frame[one] for frame in three])
+        for three in zip(track.people, track.people[1:], track.people[2:], strict=False)
+        for one in three[2]
+        if all(one in frame for frame in three)
+    ]
+    return round(float(np.median(values)), 5)
+
+
+def late_ms(track: Track, raw: Sequence[dict[int, Any]]) -> float:
+    """Median delay against joints that nobody smoothed."""
+    values = []
+    for at in range(2, len(track.people)):
+        frames = track.people[at - 2 : at + 1]
+        for one in frames[2]:
+            if one in raw[at] and all(one in frame for frame in frames):
+                delay_s = lag_s(raw[at][one], [frame[one] for frame in frames], track.times_s[at - 2 : at + 1])
+                values += [] if delay_s is None else [delay_s]
+    return round(float(np.median(values)) * 1e3, 1)
+
+
+def switches(track: Track) -> int:
+    """How often somebody has another id than the one nearest to them a frame before, in the same place."""
+    count = 0
+    for before, now in zip(track.people, track.people[1:], strict=False):
+        for one, joints in now.items():
+            apart = {other: float(np.median(np.hypot(*(joints - old).T))) for other, old in before.items()}
+            nearest = min(apart, key=lambda other: apart[other], default=one)
+            count += nearest != one and apart[nearest] < SAME_TORSOS * torso_px(joints)
+    return count
+
+
+def measure(follow: Any, variant: str, folder: Path) -> dict[str, Any]:
+    """All figures of one contestant."""
+    rooms = [write_clip(folder / f"room{number}.avi", room(number, EMPTY_S)) for number in range(len(ROOMS))]
+    empty = [people for path in rooms for people in follow(path, variant).people]
+
+    def visit() -> Iterator[Image]:
+        yield from room(1, 1.0)
+        yield from sample(WALK)
+        yield from room(1, 2.0)
+
+    visited = follow(write_clip(folder / "visit.avi", visit()), variant)
+    walk = write_clip(folder / "walk.avi", sample(WALK))
+    walked = follow(walk, variant)
+    raw = walked.raw or mediapipe(walk, variant, mode="image").people
+    whole = follow(clip_path(), variant)
+    return {
+        "false_presence": round(float(np.mean([bool(people) for people in empty])), 4),
+        "empty_frames": len(empty),
+        "recall": share(whole),
+        "person_frames": len(whole.people),
+        "time_to_find_ms": first_ms(visited, FPS, seen=True),
+        "time_to_lose_ms": first_ms(visited, FPS + len(WALK), seen=False),
+        "jitter_at_rest_torsos": trembling(follow(write_clip(folder / "standing.avi", standing()), variant)),
+        "lag_in_motion_ms": late_ms(walked, raw),
+        "switches_two_people": switches(follow(clip_path(), variant, 2)),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and write the figures."""
+    parser = argparse.ArgumentParser(description="People found, followed and invented, beside MediaPipe.")
+    parser.add_argument("--variants", nargs="+", default=["lite", "full"], choices=["lite", "full"])
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    options = parser.parse_args(arguments)
+    result: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for variant in options.variants:
+            result[f"edge-pose {variant}"] = measure(ours, variant, Path(folder))
+            result[f"MediaPipe {c.TASKS_VERSION} {variant}"] = measure(mediapipe, variant, Path(folder))
+    for figure in next(iter(result.values())):
+        print(f"{figure:<24}", *(f"{name}: {values[figure]}" for name, values in result.items()), sep="  ")
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
