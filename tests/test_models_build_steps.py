@@ -8,7 +8,7 @@ pytest.importorskip("flatbuffers", reason="writes .tflite files: pip install 'ed
 
 from ai_edge_litert import schema_py_generated as schema  # noqa: E402 -- after the skips
 
-from models.build import equalize, flat, ranges, rounding, sequential  # noqa: E402 -- after the skips
+from models.build import equalize, flat, plan, ranges, residuals, rounding, segments, sequential  # noqa: E402 -- after the skips
 from models.build.graph import Net  # noqa: E402 -- after the skips
 from models.build.ranges import Grid  # noqa: E402 -- after the skips
 
@@ -120,14 +120,75 @@ def test_gptq_keeps_the_output_better_than_plain_rounding(net):
     op = net.ops[3]
     weights, bias = net.params[op.index]
     tensors = {op.inputs[0]: torch.rand(12, 16, 8, 8) @ torch.ones(8, 8) + torch.rand(12, 16, 1, 1)}
-    scale = rounding.weight_scale(weights) * 16  # three bits, so that rounding matters
 
-    def error(integers):
+    def error(integers, scale):
         target, got = (net.run_op(op, tensors, (w, bias)) for w in (weights, integers * scale))
         difference = got - target
         return float((difference - difference.mean((0, 2, 3), keepdim=True)).square().mean())
 
-    assert error(rounding.gptq(op, weights, scale, tensors[op.inputs[0]])) < error(rounding.nearest(weights, scale))
+    integers, scale = rounding.gptq(op, weights, tensors[op.inputs[0]])
+    plain = rounding.weight_scale(weights)
+    assert error(integers, scale) < error(rounding.nearest(weights, plain), plain)
+    assert integers.abs().max() <= rounding.WEIGHT_MAX
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_cut_bottlenecks_compute_the_same_within_their_range(net, images, count):
+    stats = equalize.observe(net, images)
+    before = net.forward(images)["result"]
+    model = small_model()
+    tensors = [net.ops[1].output, net.ops[3].output]  # one begins the residual stream, one is its branch
+    edges = plan.edges(stats, dict.fromkeys(tensors, count))
+    segments.cut(model, edges)
+    cut = Net(model)
+    assert len(cut.ops) == len(net.ops) + 2  # one op more for each, which puts the segments together
+    assert torch.allclose(cut.forward(images)["result"], before, atol=1e-3)
+    names = [op.name for op in cut.ops]
+    assert names.count("DEPTHWISE_CONV_2D") == (2 if count == 1 else 0)
+
+
+def test_a_bottleneck_that_one_convolution_reads_is_put_together_by_it(net, images):
+    stats = equalize.observe(net, images)
+    before = net.forward(images)["result"]
+    model = small_model()
+    total = net.ops[4]
+    assert total.name == "ADD"
+    model.subgraphs[0].operators[4].inputs = np.array([total.inputs[1], total.inputs[1]], np.int32)
+    doubled = Net(model).forward(images)["result"]
+    branch = net.ops[1].output
+    segments.cut(model, plan.edges(stats, {branch: 2}))
+    cut = Net(model)
+    assert len(cut.ops) == len(net.ops)
+    assert torch.allclose(cut.forward(images)["result"], doubled, atol=1e-3)
+    assert not torch.allclose(doubled, before, atol=1e-3)
+
+
+def test_beyond_its_range_a_cut_bottleneck_is_clamped(net, images):
+    stats = equalize.observe(net, images)
+    model = small_model()
+    tensor = net.ops[1].output
+    edges = plan.edges(stats, {tensor: 2})[tensor]
+    middle = (edges[0] + edges[-1]) / 2
+    narrow = np.stack([middle - 0.01, middle, middle + 0.01]).astype(np.float32)
+    segments.cut(model, {tensor: narrow})
+    after = equalize.observe(Net(model), images)
+    cut = Net(model)
+    together = next(op.output for op in cut.ops if op.index == 2)
+    low, high = after[together].channel_min, after[together].channel_max
+    assert torch.allclose(low, torch.tensor(narrow[0]), atol=1e-4)
+    assert torch.allclose(high, torch.tensor(narrow[-1]), atol=1e-4)
+
+
+def test_a_residual_sum_merged_into_its_convolution_computes_the_same(images):
+    model = small_model()
+    model.subgraphs[0].operators[4].builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU6
+    before = Net(model).forward(images)["result"]
+    sums = residuals.find(model)
+    assert list(sums) == [int(model.subgraphs[0].operators[4].outputs[0])]
+    residuals.merge(model, sums)
+    merged = Net(model)
+    assert [op.name for op in merged.ops] == ["CONV_2D"] * 3 + ["CONCATENATION", "CONV_2D", "CONV_2D"]
+    assert torch.allclose(merged.forward(images)["result"], before, atol=1e-4)
 
 
 def test_gptq_leaves_a_zero_at_zero(net):
@@ -135,7 +196,7 @@ def test_gptq_leaves_a_zero_at_zero(net):
     weights = net.params[op.index][0].clone()
     weights[:, ::2] = 0
     inputs = torch.rand(12, 16, 8, 8) + torch.rand(12, 16, 1, 1)
-    integers = rounding.gptq(op, weights, rounding.weight_scale(weights) * 16, inputs)
+    integers, _ = rounding.gptq(op, weights, inputs)
     assert integers[:, ::2].count_nonzero() == 0
     assert integers.count_nonzero() > 0
 
@@ -145,13 +206,12 @@ def test_every_step_of_rounding_is_taken_or_not(net, images, step):
     stats = equalize.observe(net, images)
     grids = ranges.choose(net, stats, Grid(1 / 255, -128), {})
     last = {net.ops[-1].index}
-    full, mixed = sequential.quantize(net, images, grids, last, steps=sequential.Steps(), label="with")
-    without, _ = sequential.quantize(net, images, grids, last, steps=sequential.Steps(**{step: False}), label="without")
-    changed = full.integers if step == "gptq" else full.biases if step == "bias" else full.scales
+    found = sequential.quantize(net, images, grids, last, steps=sequential.Steps(), label="with")
+    without = sequential.quantize(net, images, grids, last, steps=sequential.Steps(**{step: False}), label="without")
+    changed = found.integers if step == "gptq" else found.biases if step == "bias" else found.scales
     other = without.integers if step == "gptq" else without.biases if step == "bias" else without.scales
     assert any(not torch.equal(changed[k], other[k]) for k in changed)
-    assert net.ops[-1].index not in mixed.integers
-    assert net.outputs[0] not in mixed.grids
+    assert net.ops[-1].index not in found.integers
 
 
 def test_the_simulated_int8_net_is_close_to_float(net, images):
@@ -159,7 +219,7 @@ def test_the_simulated_int8_net_is_close_to_float(net, images):
     equalize.shift(net, stats)
     stats = equalize.observe(net, images)
     grids = ranges.choose(net, stats, Grid(1 / 255, -128), {})
-    full, _ = sequential.quantize(net, images, grids, set(), steps=sequential.Steps(), label="small")
+    full = sequential.quantize(net, images, grids, set(), steps=sequential.Steps(), label="small")
     target = net.forward(images)["result"]
     got = full.forward(net, images)["result"]
     assert (got - target).abs().mean() < 0.02 * target.std()

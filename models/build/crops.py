@@ -64,34 +64,58 @@ class FloatDetector:
         return small, rois
 
 
+class FloatLandmarks:
+    """The lite float16 landmark model: where the pipeline would look for a person in the next frame."""
+
+    def __init__(self, threads: int) -> None:
+        from models.build import runner  # noqa: PLC0415 -- it imports this module
+
+        name = manifest.file_name(upstream.UPSTREAM["lite"], "float16")
+        self._decode = runner.decode_pose
+        self._runner = runner.Runner((manifest.MODELS_DIR / name).read_bytes(), threads)
+
+    def next_roi(self, crop: Images, roi: Roi) -> Roi:
+        """The ROI after this crop, taken from `roi`; the same where the model sees nobody."""
+        pose = self._decode(self._runner(crop))
+        if pose.presence <= 0.5:
+            return roi
+        return edge_roi.from_auxiliary(edge_roi.project(roi, pose.points[33:35] / np.float32(LANDMARK_SIDE)))
+
+
 def as_frame(picture: Picture) -> Frame:
     """A picture without a time, RGB."""
     return Frame(np.ascontiguousarray(picture), 0.0, 0.0, 0.0, color="RGB")
 
 
-def make(scene: str, crops: int, frames: int, seed: int, *, augment: bool, threads: int = 1) -> Sets:
+def make(
+    scene: str, crops: int, frames: int, seed: int, *, augment: bool = False, disturb: bool = True, threads: int = 1
+) -> Sets:
     """That many crops and frames of a scene, from the cache if it was made before.
 
-    `augment` also lights, blurs and covers the pictures and takes some crops of places without people.
+    `disturb` takes crops as a badly followed person gives them and cuts pictures, so that people leave them; without
+    it they are what the pipeline takes from whole pictures: every other one as after a detection, the rest as while
+    following. `augment` also lights, blurs and covers the pictures and takes some crops of places without people.
     """
-    cached = upstream.cache_dir() / f"set-{scene}-{crops}-{frames}-{seed}-{augment}.npz"
+    kind = f"{augment}" if disturb else "plain"
+    cached = upstream.cache_dir() / f"set-{scene}-{crops}-{frames}-{seed}-{kind}.npz"
     if cached.exists():
         with np.load(cached) as arrays:
             return Sets(arrays["crops"], arrays["frames"])
-    made = _Maker(scene, seed, augment=augment, threads=threads).make(crops, frames)
+    made = _Maker(scene, seed, augment=augment, disturb=disturb, threads=threads).make(crops, frames)
     np.savez(cached, crops=made.crops, frames=made.frames)
     return made
 
 
 class _Maker:
-    def __init__(self, scene: str, seed: int, *, augment: bool, threads: int) -> None:
-        self._name, self._augment = scene, augment
+    def __init__(self, scene: str, seed: int, *, augment: bool, disturb: bool, threads: int) -> None:
+        self._name, self._augment, self._disturb = scene, augment, disturb
         self._rng = np.random.default_rng(seed)
         self._people = clips.load_scene(scene)
         self._empty = clips.load_scene("empty") if augment else []
         weights = np.array([clip.weight for clip, _ in self._people])
         self._weights = weights / weights.sum()
         self._detector = FloatDetector(threads)
+        self._landmarks = None if disturb else FloatLandmarks(threads)
 
     def make(self, crop_count: int, frame_count: int) -> Sets:
         crops: list[Images] = []
@@ -104,7 +128,7 @@ class _Maker:
                     frames.append(self._light(small))
                 for roi in rois[:2]:
                     if len(crops) < crop_count:
-                        crops.append(self._light(self._crop(window, self._jitter(roi))))
+                        crops.append(self._light(self._crop(window, self._as_followed(window, roi))))
                 if self._empty and len(crops) < crop_count and self._rng.random() < 0.06:
                     crops.append(self._light(self._crop(window, self._anywhere(window))))
                 bar.n = len(crops) + len(frames)
@@ -120,7 +144,7 @@ class _Maker:
             pictures = self._people[rng.choice(len(self._people), p=self._weights)][1]
         picture = pictures[rng.integers(len(pictures))]
         height, width = picture.shape[:2]
-        part = 1.0 if rng.random() < (0.3 if self._augment else 0.7) else rng.uniform(0.35, 0.95)
+        part = 1.0 if not self._disturb or rng.random() < (0.3 if self._augment else 0.7) else rng.uniform(0.35, 0.95)
         w = min(width, max(96, int(part * max(width, height))))
         h = min(height, max(96, int(part * max(width, height))))
         x, y = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
@@ -130,6 +154,12 @@ class _Maker:
         if self._augment and rng.random() < 0.3:
             window = _turned(window, rng.uniform(-90, 90) if rng.random() < 0.5 else rng.normal(0, 15))
         return np.ascontiguousarray(window)
+
+    def _as_followed(self, picture: Picture, roi: Roi) -> Roi:
+        """The ROI that the crop is taken from, given the detection's."""
+        if self._landmarks is None:
+            return self._jitter(roi)
+        return roi if self._rng.random() < 0.5 else self._landmarks.next_roi(self._crop(picture, roi), roi)
 
     def _jitter(self, roi: Roi) -> Roi:
         rng = self._rng

@@ -88,6 +88,10 @@ class Net:
             op.attributes["axis"] = options.axis
         self.ops.append(op)
 
+    def writer_index(self, tensor: int) -> int:
+        """The index of the op that writes a tensor; -1 for the input."""
+        return -1 if tensor == self.input else self.producer[tensor].index
+
     def run_op(self, op: Op, tensors: dict[int, Tensor], params: Params | None = None) -> Tensor:
         """One op on its inputs, before its fused activation; `params` replace its own weights and bias."""
         x = tensors[op.inputs[0]]

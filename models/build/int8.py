@@ -1,7 +1,7 @@
 """Second half of the build: the int8 models, written from the upstream weights and the committed recipes."""
 
 from edge.errors import ModelNotFoundError
-from models.build import surgery, writer
+from models.build import residuals, segments, surgery, writer
 from models.build.recipe import Recipe, recipe_path
 from models.build.upstream import Upstream
 
@@ -14,15 +14,19 @@ ROUNDING_PICTURES = {"landmarks": 96, "detector": 128}
 
 def build(model: Upstream, precision: str, float16: bytes) -> bytes:
     """The .tflite of one precision from the float16 one; raises ModelNotFoundError where there is no recipe yet."""
-    path = recipe_path(model.variant)
+    path = recipe_path(model.variant, precision)
     if not path.exists():
         raise ModelNotFoundError(f"no recipe {path}: make it with `python -m models.build --calibrate`.")
+    recipe = Recipe.load(path)
     prepared = surgery.prepare(float16, model.role)
-    return writer.write(prepared, Recipe.load(path), precision, f"{model.name}, {precision}, edge-pose")
+    segments.cut(prepared, recipe.edges)
+    if model.role == "landmarks" and precision == "int8-full":
+        residuals.merge(prepared, residuals.find(prepared))
+    return writer.write(prepared, recipe, precision, f"{model.name}, {precision}, edge-pose")
 
 
-def calibrate_recipe(model: Upstream, threads: int) -> None:
-    """Make a model's recipe anew from the calibration scene and save it. Minutes of CPU time."""
+def calibrate_recipes(model: Upstream, threads: int) -> None:
+    """Make a model's recipes anew from the calibration scene and save them. Minutes of CPU time."""
     from models.build import calibrate, crops  # noqa: PLC0415 -- they need torch, which writing does not
     from models.build.sequential import Steps  # noqa: PLC0415
 
@@ -31,5 +35,6 @@ def calibrate_recipe(model: Upstream, threads: int) -> None:
     pictures = (sets.frames if detects else sets.crops)[: RANGE_PICTURES[model.role]]
     # The gain is fitted to all cells, of which almost none has a person: it would pull the high scores down.
     steps = Steps(gain=not detects)
-    _, recipe = calibrate.run(model, pictures, steps, ROUNDING_PICTURES[model.role])
-    recipe.save(recipe_path(model.variant))
+    for precision in ("int8-full",) if detects else PRECISIONS:
+        _, recipe = calibrate.run(model, precision, pictures, steps, ROUNDING_PICTURES[model.role])
+        recipe.save(recipe_path(model.variant, precision))

@@ -40,6 +40,11 @@ def same_scale_groups(net: Net) -> dict[int, int]:
     return joined(net, SAME_SCALE)
 
 
+def extremes(net: Net, stats: dict[int, Stats], float_ops: set[int]) -> dict[int, Range]:
+    """All that calibration saw of the tensors that float ops write: what int8 ops read of them is not to be clipped."""
+    return {op.output: (stats[op.output].minimum, stats[op.output].maximum) for op in net.ops if op.index in float_ops}
+
+
 def choose(net: Net, stats: dict[int, Stats], input_grid: Grid, fixed: dict[int, Range]) -> dict[int, Grid]:
     """A grid for every tensor: over calibration's quantiles, or over the `fixed` range of its group."""
     group = same_scale_groups(net)

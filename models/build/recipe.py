@@ -2,7 +2,7 @@
 
 Everything that took floating-point sums (ranges, corrected biases, rounding decisions) is stored, so that what is left
 for the writer is elementwise: any machine, any number of threads, the same bytes. Tensors and ops are named by their
-index in the prepared float graph (`surgery.prepare`).
+index in the prepared float graph (`surgery.prepare`) after its bottlenecks were cut (`segments.cut`).
 """
 
 from dataclasses import dataclass, field
@@ -20,21 +20,25 @@ WEIGHT_MAX = 127
 
 @dataclass
 class Recipe:
-    """One model, both precisions; they share all but the ops that `int8` keeps float.
+    """One model in one precision.
 
     Attributes:
+        edges: tensor of the prepared graph -> where its channels are cut, float32.
         factors: equalization factor of each channel of a tensor, float32.
         grids: tensor -> (scale, zero point) of its int8 form.
-        rounding: convolution -> what is added to its nearest-rounded integer weights, in the file's layout, int8.
+        rounding: convolution -> what is added to its nearest-rounded integer weights, in the file's layout, int16.
+        steps: convolution -> what each output channel's weights were rounded in, float32.
         scales: convolution -> weight scale of each output channel, float32.
-        biases: convolution -> int32 bias of its int8 form.
-        float_biases: convolution -> float32 bias of its float form in `int8`, for the ops kept float.
-        float_ops: the ops that `int8` keeps float.
+        biases: convolution -> int32 bias.
+        float_biases: convolution that stays float -> float32 bias.
+        float_ops: the ops that stay float.
     """
 
+    edges: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     factors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     grids: dict[int, tuple[float, int]] = field(default_factory=dict)
-    rounding: dict[int, NDArray[np.int8]] = field(default_factory=dict)
+    rounding: dict[int, NDArray[np.int16]] = field(default_factory=dict)
+    steps: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     scales: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     biases: dict[int, NDArray[np.int32]] = field(default_factory=dict)
     float_biases: dict[int, NDArray[np.float32]] = field(default_factory=dict)
@@ -48,7 +52,7 @@ class Recipe:
             "grid_zeros": np.array([zero for _, zero in self.grids.values()], np.int8),
             "float_ops": np.array(sorted(self.float_ops), np.int32),
         }
-        for name in ("factors", "rounding", "scales", "biases", "float_biases"):
+        for name in ("edges", "factors", "rounding", "steps", "scales", "biases", "float_biases"):
             for index, values in getattr(self, name).items():
                 arrays[f"{name}/{index}"] = values
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,9 +73,11 @@ class Recipe:
         return recipe
 
 
-def recipe_path(variant: str) -> Path:
-    """Where a model's recipe is committed."""
-    return FOLDER / f"{variant}.npz"
+def recipe_path(variant: str, precision: str) -> Path:
+    """Where a model's recipe is committed; the detector has one for both precisions."""
+    if variant == "detector":
+        return FOLDER / "detector.npz"
+    return FOLDER / f"{variant}-{precision}.npz"
 
 
 def equalized_weights(model: Model, op: Operator, factors: dict[int, NDArray[np.float32]]) -> NDArray[np.float64]:
@@ -89,16 +95,22 @@ def equalized_weights(model: Model, op: Operator, factors: dict[int, NDArray[np.
     return result
 
 
-def nearest_integers(weights: NDArray[np.float64], *, depthwise: bool) -> NDArray[np.int16]:
-    """Weights rounded to -127..127, each output channel's largest magnitude becoming 127."""
-    axes = (0, 1, 2) if depthwise else (1, 2, 3)
-    scale = np.maximum(np.abs(weights).max(axes, keepdims=True), 1e-9) / WEIGHT_MAX
-    rounded: NDArray[np.int16] = np.clip(np.round(weights / scale), -WEIGHT_MAX, WEIGHT_MAX).astype(np.int16)
+def nearest_integers(
+    weights: NDArray[np.float64], steps: NDArray[np.float32] | None, *, depthwise: bool
+) -> NDArray[np.int16]:
+    """Weights in these steps, one an output channel, rounded to -127..127; by default the largest becomes 127."""
+    if steps is None:
+        axes = (0, 1, 2) if depthwise else (1, 2, 3)
+        shaped = np.maximum(np.abs(weights).max(axes, keepdims=True), 1e-9) / WEIGHT_MAX
+    else:
+        shaped = steps.astype(np.float64) if depthwise else steps.astype(np.float64)[:, None, None, None]
+    rounded: NDArray[np.int16] = np.clip(np.round(weights / shaped), -WEIGHT_MAX, WEIGHT_MAX).astype(np.int16)
     return rounded
 
 
 def integer_weights(model: Model, op: Operator, recipe: Recipe, index: int) -> NDArray[np.int8]:
     """The int8 weights of convolution `index`, in the file's layout."""
     depthwise = flat.op_name(model, op) == "DEPTHWISE_CONV_2D"
-    base = nearest_integers(equalized_weights(model, op, recipe.factors), depthwise=depthwise)
+    weights = equalized_weights(model, op, recipe.factors)
+    base = nearest_integers(weights, recipe.steps.get(index), depthwise=depthwise)
     return (base + recipe.rounding[index]).astype(np.int8)

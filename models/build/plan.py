@@ -1,0 +1,91 @@
+"""What each precision keeps float, and which bottlenecks it cuts into segments."""
+
+import numpy as np
+
+from models.build.equalize import Stats
+from models.build.graph import CONVOLUTIONS, NO_ACTIVATION, Net, Op
+from models.build.segments import Edges
+
+# A channel's range is what calibration saw of it, widened by this factor about its middle, and no narrower than this
+# share of the tensor's widest: beyond it, values are clipped.
+MARGIN, LEAST_SHARE = 1.5, 0.1
+# A bottleneck that one convolution reads is cut into as many segments as give no more channels than this.
+MOST_CHANNELS = 16
+SMALL = 4  # feature maps of this side and smaller are the tail
+
+
+def bottlenecks(net: Net) -> list[Op]:
+    """The linear 1x1 convolutions of the trunk: everything before the tail that the heatmap is not made of."""
+    later = _reachable(net, {op.output for op in net.ops if _small(net, op) or op.name == "RESIZE_BILINEAR"})
+    return [
+        op
+        for op in net.ops
+        if op.name == "CONV_2D"
+        and op.activation == NO_ACTIVATION
+        and op.output not in net.outputs
+        and op.index not in later
+        and not _small(net, op)
+    ]
+
+
+def segment_counts(net: Net, role: str, precision: str) -> dict[int, int]:
+    """Bottleneck tensor -> the number of segments that a channel of it is cut into."""
+    if role == "detector":
+        return {}
+    counts = {}
+    for op in bottlenecks(net):
+        readers = net.consumers[op.output]
+        if len(readers) == 1 and readers[0].name == "CONV_2D":
+            counts[op.output] = max(1, MOST_CHANNELS // net.shapes[op.output][3])
+        elif precision == "int8":
+            counts[op.output] = 1
+    return counts
+
+
+def edges(stats: dict[int, Stats], counts: dict[int, int]) -> dict[int, Edges]:
+    """Where the segments of each tensor's channels lie, from the float net's `stats`."""
+    result = {}
+    for tensor, count in counts.items():
+        low, high = stats[tensor].channel_min, stats[tensor].channel_max
+        assert low is not None
+        assert high is not None
+        middle, half = (low + high) / 2, (high - low) / 2 * MARGIN
+        half = half.clamp_min(LEAST_SHARE * float(half.max()))
+        result[tensor] = np.linspace((middle - half).numpy(), (middle + half).numpy(), count + 1).astype(np.float32)
+    return result
+
+
+def float_ops(net: Net, role: str, precision: str) -> set[int]:
+    """The ops that stay float in `int8`: those with little to compute. In `int8-full` none does.
+
+    They are: whatever writes a linear tensor (the sums of the residual streams, the convolutions that put segments
+    together) but the heatmap; the sums and resizings that the heatmap is made from; and the tail with the heads.
+    """
+    if role == "detector" or precision != "int8":
+        return set()
+    chosen = _reachable(net, {op.output for op in net.ops if _small(net, op)})
+    for op in net.ops:
+        linear = op.activation == NO_ACTIVATION and op.name in {*CONVOLUTIONS, "ADD", "RESIZE_BILINEAR"}
+        if (linear and op.output not in net.outputs) or _is_resized(net, op):
+            chosen.add(op.index)
+    return chosen
+
+
+def _is_resized(net: Net, op: Op) -> bool:
+    return any(reader.name == "RESIZE_BILINEAR" for reader in net.consumers.get(op.output, []))
+
+
+def _small(net: Net, op: Op) -> bool:
+    shape = net.shapes[op.output]
+    return len(shape) == 4 and shape[1] <= SMALL
+
+
+def _reachable(net: Net, tensors: set[int]) -> set[int]:
+    """The ops that write one of these tensors or compute something from them."""
+    found: set[int] = set()
+    reached = set(tensors)
+    for op in net.ops:
+        if op.output in reached or reached & set(op.inputs):
+            found.add(op.index)
+            reached.add(op.output)
+    return found

@@ -1,0 +1,72 @@
+"""For `int8-full`: a residual sum in the tail is one convolution, so that its branch is never rounded.
+
+relu6(x + P d), with the convolution P, is the convolution (P | 1) of d and x laid side by side. As an ADD it is rounded
+three times in int8 (branch, sum, and the branch needs twice the sum's range), as a convolution once.
+"""
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from models.build import flat
+from models.build.flat import Model, Operator
+
+RELU6 = schema.ActivationFunctionType.RELU6
+Sums = dict[int, tuple[int, int, int]]  # ADD's output -> the convolution's input d, its output, and the other summand x
+
+
+def find(model: Model) -> Sums:
+    """The sums behind a ReLU6 of which one side is a linear convolution that nothing else reads."""
+    operators = model.subgraphs[0].operators
+    writers = {int(op.outputs[0]): op for op in operators}
+    read = [int(i) for op in operators for i in op.inputs]
+    found: Sums = {}
+    for op in operators:
+        if flat.op_name(model, op) != "ADD" or op.builtinOptions.fusedActivationFunction != RELU6:
+            continue
+        pair = [int(i) for i in op.inputs]
+        for branch, other in (pair, pair[::-1]):
+            writer = writers[branch]
+            linear = flat.op_name(model, writer) == "CONV_2D" and writer.builtinOptions.fusedActivationFunction == 0
+            if linear and read.count(branch) == 1:
+                found[int(op.outputs[0])] = (int(writer.inputs[0]), branch, other)
+                break
+    return found
+
+
+def merge(model: Model, sums: Sums) -> dict[int, int]:
+    """Rewrite these sums; returns the tensor that lays d and x side by side for each. No tensor changes its index."""
+    graph = model.subgraphs[0]
+    convolutions = {int(op.outputs[0]): op for op in graph.operators}
+    branches = {branch for _, branch, _ in sums.values()}
+    sides: dict[int, int] = {}
+    operators = []
+    for op in graph.operators:
+        output = int(op.outputs[0])
+        if output in sums:
+            source, branch, other = sums[output]
+            operators.append(_side_by_side(model, source, other))
+            sides[output] = int(operators[-1].outputs[0])
+            operators.append(_sum_of(model, convolutions[branch], sides[output], output))
+        elif output not in branches:
+            operators.append(op)
+    graph.operators = operators
+    return sides
+
+
+def _side_by_side(model: Model, source: int, other: int) -> Operator:
+    shapes = [[int(n) for n in model.subgraphs[0].tensors[i].shape] for i in (source, other)]
+    output = flat.add_tensor(model, [*shapes[0][:3], shapes[0][3] + shapes[1][3]], "")
+    options = schema.ConcatenationOptionsT()
+    options.axis = 3
+    return flat.new_op(model, "CONCATENATION", 1, [source, other], [output], options=options)
+
+
+def _sum_of(model: Model, convolution: Operator, source: int, output: int) -> Operator:
+    """Make the branch's convolution write the sum."""
+    weights = flat.constant(model, convolution.inputs[1])
+    assert weights is not None
+    both = np.concatenate([weights, np.eye(len(weights), dtype=np.float32)[:, None, None]], 3)
+    convolution.inputs = np.array([source, flat.add_constant(model, both, ""), convolution.inputs[2]], np.int32)
+    convolution.outputs = np.array([output], np.int32)
+    convolution.builtinOptions.fusedActivationFunction = RELU6
+    return convolution
