@@ -93,6 +93,15 @@ def test_equalize_narrows_the_spread_of_channels_and_keeps_the_function(net, ima
         assert reach.max() / reach.min() <= old.max() / old.min() * 1.001
 
 
+def test_equalize_does_not_scale_weights_beyond_what_xnnpack_takes(net, images, monkeypatch):
+    monkeypatch.setattr(equalize, "LARGEST_WEIGHT", 0.5)
+    before = {index: weights.abs().amax((1, 2, 3)) for index, (weights, _) in net.params.items()}
+    equalize.equalize(net, equalize.observe(net, images))
+    for op in net.ops[:2]:  # they write what is equalized, and the first one's inputs are not
+        after = net.params[op.index][0].abs().amax((1, 2, 3))
+        assert (after <= torch.maximum(before[op.index], torch.tensor(0.5)) * 1.001).all()
+
+
 def test_fold_input_offset_moves_the_offset_into_the_bias(net, images):
     inside = (..., slice(1, -1), slice(1, -1))  # the zero border is not exact
     before = net.forward(images)["result"]

@@ -180,6 +180,9 @@ def equalize(net: Net, stats: dict[int, Stats], alpha: float = 0.5, cap: float =
     for component in _components(net):
         scale = _channel_scale(net, component, stats, alpha, cap)
         for op in component.writers:
+            scale = torch.minimum(scale, LARGEST_WEIGHT / net.params[op.index][0].abs().amax((1, 2, 3)).clamp_min(1e-9))
+        scale = scale.clamp_min(1)
+        for op in component.writers:
             weights, bias = net.params[op.index]
             net.params[op.index] = (weights * scale[:, None, None, None], bias * scale)
         for op in component.readers:
@@ -219,6 +222,9 @@ def _component(net: Net, tensors: list[int]) -> _Component | None:
     return _Component(tensors, convolutions, readers)
 
 
+# XNNPACK refuses a model with a weight scale of 256 and more (where input and output have the same), which is a weight
+# of 32,512. Heavy has channels that come near.
+LARGEST_WEIGHT = 16_000.0
 # A channel behind a ReLU6 is scaled until the largest value that calibration saw gets here; the room up to 6 is for
 # values that it did not see. Small maps have few values, so their largest is the least known.
 RELU6_TARGETS = ((4, 3.5), (16, 5.0), (1 << 30, 5.6))  # (largest side, target)
