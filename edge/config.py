@@ -115,7 +115,7 @@ class TrackerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
             "is looked at once and believed, as MediaPipe does it"
         ),
     ] = "verified"
-    candidates: Annotated[int, _doc("detections looked at beyond those that are wanted, less one", ge=1, le=10)] = 3
+    candidates: Annotated[int, _doc("detections looked at when one more person is wanted", ge=1, le=10)] = 3
     candidate_score: Annotated[float, _doc("a detection below this score is not looked at, 0 to 1", ge=0, le=1)] = 0.1
     min_score: Annotated[
         float, _doc("nobody is published before the probability of a person has reached this, 0 to 1", ge=0, le=1)

@@ -239,8 +239,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for variant in options.variants:
-            result[f"edge-pose {variant}"] = measure(ours, variant, Path(folder))
-            result[f"MediaPipe {c.TASKS_VERSION} {variant}"] = measure(mediapipe, variant, Path(folder))
+            for name, follow in (("edge-pose", ours), (f"MediaPipe {c.TASKS_VERSION}", mediapipe)):
+                result[f"{name} {variant}"] = measure(follow, variant, Path(folder))
+                print(f"{name} {variant}: {result[f'{name} {variant}']}", flush=True)
     for figure in next(iter(result.values())):
         print(f"{figure:<24}", *(f"{name}: {values[figure]}" for name, values in result.items()), sep="  ")
     if options.json:
