@@ -70,7 +70,6 @@ class Track(msgspec.Struct):
 
     times_s: list[float]
     people: list[dict[int, Any]]
-    raw: list[dict[int, Any]]
 
 
 def room(number: int, seconds: float, seed: int = 0) -> Iterator[Image]:
@@ -113,18 +112,17 @@ def write_clip(path: Path, images: Iterator[Image]) -> Path:
     return path
 
 
-def ours(path: Path, variant: str, max_people: int = 1) -> Track:
-    """The default settings, but every frame is searched if nobody is held."""
+def ours(path: Path, variant: str, max_people: int = 1, mode: str = "video") -> Track:
+    """The default settings, but every frame is searched if nobody is held; `image` looks at each by itself."""
     overrides = {"model.model": variant, "tracker.max_people": max_people, "tracker.idle_fps": 0.0}
     settings: Settings = load(overrides=overrides, environment={}).settings
-    estimator, track = PoseEstimator(settings), Track([], [], [])
+    estimator, track = PoseEstimator(settings), Track([], [])
     camera = msgspec.structs.replace(settings.camera, source=str(path))
     with open_source(camera) as source:
         for frame in source:
-            poses = estimator.process(frame).poses
+            poses = estimator.process(frame, alone=mode == "image").poses
             track.times_s.append(frame.time_s)
             track.people.append({pose.id: pose.keypoints_px[:, :2] for pose in poses})
-            track.raw.append({pose.id: pose.raw_px[:, :2] for pose in poses if pose.raw_px is not None})
     return track
 
 
@@ -143,7 +141,7 @@ def mediapipe(path: Path, variant: str, max_people: int = 1, mode: str = "video"
         people: list[dict[int, Any]] = [{} for _ in found["time_s"]]
         for frame, points in zip(found["frame"], found["points"], strict=True):
             people[frame][len(people[frame])] = points
-        return Track(found["time_s"].tolist(), people, [])
+        return Track(found["time_s"].tolist(), people)
 
 
 def write_pictures(path: Path, folder: Path) -> list[str]:
@@ -179,15 +177,15 @@ def trembling(track: Track) -> float:
     return round(float(np.median(values)), 5)
 
 
-def late_ms(track: Track, raw: Sequence[dict[int, Any]]) -> float:
-    """Median delay against joints that nobody smoothed."""
+def late_ms(track: Track, alone: Track) -> float:
+    """Median delay of one person's joints against those of each frame by itself, which nobody smoothed."""
     values = []
     for at in range(2, len(track.people)):
-        frames = track.people[at - 2 : at + 1]
-        for one in frames[2]:
-            if one in raw[at] and all(one in frame for frame in frames):
-                delay_s = lag_s(raw[at][one], [frame[one] for frame in frames], track.times_s[at - 2 : at + 1])
-                values += [] if delay_s is None else [delay_s]
+        frames = [next(iter(people.values()), None) for people in track.people[at - 2 : at + 1]]
+        raw = next(iter(alone.people[at].values()), None)
+        if raw is not None and all(joints is not None for joints in frames):
+            delay_s = lag_s(raw, frames, track.times_s[at - 2 : at + 1])
+            values += [] if delay_s is None else [delay_s]
     return round(float(np.median(values)) * 1e3, 1)
 
 
@@ -214,8 +212,6 @@ def measure(follow: Any, variant: str, folder: Path) -> dict[str, Any]:
 
     visited = follow(write_clip(folder / "visit.avi", visit()), variant)
     walk = write_clip(folder / "walk.avi", sample(WALK))
-    walked = follow(walk, variant)
-    raw = walked.raw or mediapipe(walk, variant, mode="image").people
     whole = follow(clip_path(), variant)
     return {
         "false_presence": round(float(np.mean([bool(people) for people in empty])), 4),
@@ -225,7 +221,7 @@ def measure(follow: Any, variant: str, folder: Path) -> dict[str, Any]:
         "time_to_find_ms": first_ms(visited, FPS, seen=True),
         "time_to_lose_ms": first_ms(visited, FPS + len(WALK), seen=False),
         "jitter_at_rest_torsos": trembling(follow(write_clip(folder / "standing.avi", standing()), variant)),
-        "lag_in_motion_ms": late_ms(walked, raw),
+        "lag_in_motion_ms": late_ms(follow(walk, variant), follow(walk, variant, mode="image")),
         "switches_two_people": switches(follow(clip_path(), variant, 2)),
     }
 
