@@ -1,9 +1,8 @@
-"""What `doctor` finds out about what the settings name: models, camera, accelerator, broker, and the service."""
+"""What `doctor` finds out about what the settings name: camera, accelerator, broker, and the service."""
 
 import os
 import pwd
 import stat
-import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from edge import edgetpu
+from edge import doctor_models, edgetpu
 from edge.broker import password_path
 from edge.camera import open_source, redact
 from edge.camera_list import DMA_HEAPS, list_cameras
@@ -21,12 +20,9 @@ from edge.edgetpu_probe import probe
 from edge.errors import (
     BrokerError,
     BrokerRefusedError,
-    DelegateError,
     MissingDependencyError,
-    ModelError,
     SourceError,
 )
-from edge.estimator import PoseEstimator
 from edge.finding import Finding, ask, ok, problem, warning
 from edge.link import check_broker, publish_once
 from edge.mqtt import ProtocolRefusedError
@@ -39,39 +35,6 @@ UDEV_DMA_HEAP: Final = (
     'echo \'SUBSYSTEM=="dma_heap", GROUP="video", MODE="0660"\' | sudo tee /etc/udev/rules.d/60-dma-heap.rules && '
     "sudo udevadm control --reload && sudo udevadm trigger"
 )
-
-
-def models(settings: Settings) -> Iterator[Finding]:
-    """Load the models that the settings name, sums checked, and run each once."""
-    try:
-        estimator = PoseEstimator(settings)
-        estimator.warm_up()
-        start_s = time.perf_counter()
-        estimator.warm_up()
-        elapsed_ms = (time.perf_counter() - start_s) * 1e3
-    except MissingDependencyError as error:
-        yield problem("models", str(error), "install it as it says")
-        return
-    except DelegateError as error:
-        yield problem("models", str(error), 'do as it says, or set model.device = "cpu"')
-        return
-    except ModelError as error:
-        yield problem(
-            "models", str(error), "`edge-pose models verify` names each damaged file; install edge-pose again"
-        )
-        return
-    entries = (estimator.detector_model.entry, estimator.landmark_model.entry)
-    names = " and ".join(
-        f"{entry.name} {entry.precision}"
-        + (
-            f" ({made.edgetpu_ops} operators on the Edge TPU, {made.cpu_ops} on the CPU)"
-            if (made := entry.compilation)
-            else ""
-        )
-        for entry in entries
-    )
-    runtime = f"{estimator.runtime.name} {estimator.runtime.version}, {settings.model.device}"
-    yield ok("models", f"{names} on {runtime}; sums right; {elapsed_ms:.0f} ms for one run of both")
 
 
 def cameras(settings: Settings) -> Iterator[Finding]:
@@ -156,21 +119,32 @@ def _group(path: Path) -> str:
 
 def accelerator(settings: Settings) -> Iterator[Finding]:
     """Whether there is an Edge TPU, and whether it can be used."""
-    there = ", ".join(map(str, edgetpu.devices()))
+    present = edgetpu.devices()
+    there = ", ".join(map(str, present))
     model = settings.model
-    wanted = sorted({device for device in (model.device, model.detector_device) if device.startswith("edgetpu")})
+    wanted = sorted(set(filter(edgetpu.is_edgetpu, (model.device, model.detector_device))))
     if not wanted:
         yield ok("Edge TPU", f"{there}; not used: model.device is cpu" if there else "none, and none is asked for")
     for device in wanted:
-        fault = probe(model, device)
-        if fault is None:
-            yield ok("Edge TPU", f"{device}: opened; {there}")
-        elif model.fallback == "cpu":
+        found = probe(model, device)
+        closed = _closed_to_the_service(device, present) if isinstance(found, str) else found
+        if closed is None:
+            yield ok("Edge TPU", f"{found}. There are: {there or 'none that the kernel lists'}")
+        elif model.fallback == "cpu" and closed.kind not in ("crash", "hang"):  # which `run` does not survive
             yield warning(
-                "Edge TPU", f"{device}: {fault.text}; the CPU runs instead, as model.fallback allows", fault.mend
+                "Edge TPU", f"{device}: {closed.text}; the CPU runs instead, as model.fallback allows", closed.mend
             )
         else:
-            yield problem("Edge TPU", f"{device}: {fault.text}", fault.mend)
+            yield problem("Edge TPU", f"{device}: {closed.text}", closed.mend)
+
+
+def _closed_to_the_service(device: str, present: list[edgetpu.EdgeTpu]) -> edgetpu.Fault | None:
+    """Root may open everything; the service runs as somebody else."""
+    user = _user()
+    nodes = [tpu for tpu in edgetpu.wanted_of(device, present) if tpu.node is not None]
+    if not nodes or any(_may_open(tpu.node, user) for tpu in nodes if tpu.node):
+        return None
+    return edgetpu.permission_fault(nodes[0], user)
 
 
 def broker(settings: Settings) -> Iterator[Finding]:
@@ -258,7 +232,7 @@ def _show(unit: str, name: str) -> str:
 
 
 CHECKS: Final[dict[str, Callable[[Settings], Iterator[Finding]]]] = {
-    "models": models,
+    "models": doctor_models.models,
     "camera": cameras,
     "permissions": permissions,
     "Edge TPU": accelerator,

@@ -170,29 +170,37 @@ def find_fault(device: str, library: str = "", present: Sequence[EdgeTpu] | None
     loaded = load_library(library)
     if isinstance(loaded, Fault):
         return loaded
-    kind, index = _parts(device)
     present = devices() if present is None else present
-    fitting = [tpu for tpu in present if kind in ("", tpu.kind)]
-    if len(fitting) <= (index or 0):
+    wanted = wanted_of(device, present)
+    if not wanted:
         there = f"there is only: {', '.join(map(str, present))}" if present else "none is connected"
         return Fault("no-device", f"this Edge TPU is not here: {there}", 'plug it in, or set model.device = "cpu"')
-    wanted = fitting if index is None else [fitting[index]]
     without = [tpu for tpu in wanted if tpu.node is None]
     if len(without) == len(wanted):
         mend = f"install the gasket driver (gasket-dkms, {DOCS}) and restart"
         return Fault("no-driver", f"{without[0]} is on the PCIe bus, but no driver made /dev/apex_N of it", mend)
     closed = [tpu for tpu in wanted if tpu.node is not None and not may_open(tpu)]
     if len(closed) + len(without) == len(wanted):
-        return Fault("permission", f"{closed[0]}: this user may not open {closed[0].node}", _permission_mend(closed[0]))
+        return permission_fault(closed[0])
     return None
 
 
-def _permission_mend(device: EdgeTpu) -> str:
+def wanted_of(device: str, present: Sequence[EdgeTpu]) -> list[EdgeTpu]:
+    """Those of the devices that are here that a setting may mean."""
+    kind, index = _parts(device)
+    fitting = [tpu for tpu in present if kind in ("", tpu.kind)]
+    return fitting if index is None else fitting[index : index + 1]
+
+
+def permission_fault(device: EdgeTpu, user: str = "") -> Fault:
+    """A device that this process, or another user, may not open."""
     group = "plugdev" if device.kind == "usb" else "apex"
-    return (
+    again = "sudo systemctl restart edge-pose" if user else "log in again"
+    mend = (
         f"put the udev rule of {DOCS} in place, add the user to the group ({group}): "
-        f"sudo usermod -aG {group} $USER, log in again, and plug the device anew"
+        f"sudo usermod -aG {group} {user or '$USER'}, plug the device anew, and {again}"
     )
+    return Fault("permission", f"{device}: {user or 'this user'} may not open {device.node}", mend)
 
 
 def create_delegate(load_delegate: Callable[[str, dict[str, str]], Any], device: str, library: str = "") -> object:

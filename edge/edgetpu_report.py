@@ -227,9 +227,9 @@ def main(arguments: list[str] | None = None) -> int:
         if not is_edgetpu(wanted.device):
             parser.error(f"--device {wanted.device}: expected an Edge TPU")
         print(f"Opening {wanted.device} in a process of its own ...", file=sys.stderr)
-        fault = probe(wanted, wanted.device)
-        if fault:
-            print(f"coral-report: {fault.kind}: {fault.text}: {fault.mend}", file=sys.stderr)
+        found = probe(wanted, wanted.device)
+        if not isinstance(found, str):
+            print(f"coral-report: {found.kind}: {found.text}: {found.mend}", file=sys.stderr)
             return 1
         print(f"Measuring; about {options.seconds / 60 + 1:.0f} minutes ...", file=sys.stderr)
         report = make_report(wanted, options.invocations, options.seconds)

@@ -16,9 +16,11 @@ from edge import edgetpu
 from edge.config_load import load
 from edge.errors import EdgePoseError
 from edge.estimator import PoseEstimator
+from edge.manifest import ModelStore
 from edge.messages import encode
 from edge.pose import Frame
 from edge.run import describe
+from edge.runtime import Model, load_runtime
 
 FRAMES = 4
 
@@ -58,6 +60,16 @@ def attempt(mode: str, overrides: dict[str, object], present: list[edgetpu.EdgeT
         logging.getLogger().removeHandler(logged)
 
 
+def plain(runtime: str, library: str, models: str) -> dict[str, object]:
+    """Put a model that was not compiled on the device."""
+    store = ModelStore(Path(models))
+    try:
+        Model(store, store.find("landmarks", "lite", "int8-full"), load_runtime(runtime), "edgetpu", 1, library=library)
+    except EdgePoseError as error:
+        return {"error": type(error).__name__, "text": str(error)}
+    return {}
+
+
 def main(runtime: str, library: str, models: str) -> None:
     """Every case."""
     common = {"model.runtime": runtime, "model.directory": models, "model.edgetpu_library": library}
@@ -80,6 +92,7 @@ def main(runtime: str, library: str, models: str) -> None:
         "library-missing": attempt("", {**on_tpu, "model.edgetpu_library": "/nonexistent/libedgetpu.so.1"}),
         "library-broken": attempt("", {**on_tpu, "model.edgetpu_library": __file__}),
         "library-other": attempt("", {**on_tpu, "model.edgetpu_library": "libm.so.6"}),
+        "plain": plain(runtime, library, models),
         "precision": attempt("", {**on_tpu, "model.precision": "float16"}),
         "fallback-device": attempt("refuse-create", {**on_tpu, "model.fallback": "cpu"}, []),
         "fallback-refused": attempt("refuse-prepare", {**on_tpu, "model.fallback": "cpu"}),

@@ -2,11 +2,12 @@
 
 import importlib.metadata
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ TESTS = Path(__file__).parent
 SOURCE = TESTS / "delegate" / "test_delegate.c"
 FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-D_GNU_SOURCE", "-shared", "-fPIC", "-fvisibility=hidden"]
 TFLITE = "tflite-runtime==2.14.0"
+ARM64_COMPILER = "aarch64-linux-gnu-gcc"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "edge-pose"
 
 
@@ -27,18 +29,53 @@ def build_delegate(folder: Path, compiler: str = "cc") -> Path:
     return library
 
 
-@cache
-def environment_of(runtime: str) -> dict[str, str]:
-    """The environment in which Python finds that runtime; tflite-runtime is fetched once into a cache of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
-    if runtime == "ai-edge-litert":
-        return environment
-    if sys.version_info >= (3, 12):
-        pytest.skip(f"{TFLITE} has no wheel for Python {sys.version_info[0]}.{sys.version_info[1]}; it ends at 3.11")
-    if importlib.metadata.version("numpy") >= "2":
-        pytest.skip(f"{TFLITE} needs numpy 1")
-    folder = fetch_tflite(f"cp{sys.version_info[0]}{sys.version_info[1]}")
-    return {**environment, "PYTHONPATH": f"{TESTS.parent}:{folder}"}
+@dataclass(frozen=True)
+class Host:
+    """Something that runs our code with one of the TFLite runtimes: a command, its environment, and its C compiler."""
+
+    runtime: str
+    python: tuple[str, ...]
+    environment: dict[str, str]
+    compiler: str = "cc"
+
+    @property
+    def emulated(self) -> bool:
+        return self.compiler != "cc"
+
+
+def host_of(name: str) -> Host:
+    """The host `RUNTIME` or `RUNTIME, arm64`; skips where it cannot be had."""
+    runtime, _, emulated = name.partition(", ")
+    if emulated:
+        return _emulated(runtime)
+    paths = [str(TESTS.parent)]
+    if runtime == "tflite-runtime":
+        if sys.version_info >= (3, 12):
+            pytest.skip(
+                f"{TFLITE} has no wheel for Python {sys.version_info[0]}.{sys.version_info[1]}; it ends at 3.11"
+            )
+        if importlib.metadata.version("numpy") >= "2":
+            pytest.skip(f"{TFLITE} needs numpy 1")
+        paths.append(str(fetch_tflite(f"cp{sys.version_info[0]}{sys.version_info[1]}")))
+    return Host(runtime, (sys.executable,), {**os.environ, "PYTHONPATH": ":".join(paths)})
+
+
+def _emulated(runtime: str) -> Host:
+    """The arm64 Python of scripts/test-arm64, which says in the environment where it is."""
+    if "ARM64_PYTHON" not in os.environ:
+        pytest.skip("scripts/test-arm64 runs this")
+    if shutil.which(ARM64_COMPILER) is None:
+        pytest.skip(f"no {ARM64_COMPILER} (apt install gcc-aarch64-linux-gnu libc6-dev-arm64-cross)")
+    version = os.environ["ARM64_PYTHON_VERSION"]
+    paths = [str(TESTS.parent), os.environ["ARM64_PACKAGES"]]
+    if runtime == "tflite-runtime":
+        if version != "3.11":
+            pytest.skip(f"{TFLITE} has no wheel for Python {version}; it ends at 3.11")
+        platforms = ("--platform=manylinux_2_34_aarch64", "--platform=manylinux2014_aarch64")
+        paths.append(str(fetch_tflite("arm64-cp311", (*platforms, "--python-version=3.11"))))
+    environment = {**os.environ, "PYTHONHOME": os.environ["ARM64_HOME"], "PYTHONPATH": ":".join(paths)}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    return Host(runtime, tuple(shlex.split(os.environ["ARM64_PYTHON"])), environment, ARM64_COMPILER)
 
 
 def fetch_tflite(tag: str, options: Sequence[str] = ()) -> Path:

@@ -155,8 +155,11 @@ def test_the_probe_survives_whatever_the_library_does(library, monkeypatch, mode
     monkeypatch.setenv("TEST_DELEGATE", mode)
     model = ModelSettings(edgetpu_library=library)
     limit_s = 3.0 if mode == "hang-create" else 60.0
-    fault = edgetpu_probe.probe(model, "edgetpu", limit_s)
-    assert (fault and fault.kind) == kind
+    found = edgetpu_probe.probe(model, "edgetpu", limit_s)
+    if kind is None:
+        assert found.startswith("edgetpu opens, with BuildLabel(test), RuntimeVersion(14) and ")
+    else:
+        assert found.kind == kind
 
 
 def test_switching_device_is_one_setting_and_a_wrong_precision_is_a_setting_too(capsys, tmp_path):

@@ -40,7 +40,7 @@ def test_a_device_that_does_not_open_is_told_before_anything_is_measured(argumen
     options, path = arguments
     monkeypatch.setenv("TEST_DELEGATE", "crash")
     assert main(options) == 1
-    assert "coral-report: crash: libedgetpu ends the process" in capsys.readouterr().err
+    assert "coral-report: crash: opening the Edge TPU ends the process" in capsys.readouterr().err
     assert not path.exists()
 
 
