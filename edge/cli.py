@@ -138,9 +138,9 @@ def _models(options: argparse.Namespace) -> int:
 
         return compile_models(store, settings.model, options.out)
     if options.action == "check-edgetpu":
-        from edge.edgetpu_check import check_models
+        from edge.edgetpu_check import check_models, check_store
 
-        return check_models(options.files or store.paths("int8-full"))
+        return check_models(options.files) if options.files else check_store(store)
     from edge.modelcheck import list_models, verify_models
 
     return list_models(store) if options.action == "list" else verify_models(store)

@@ -9,9 +9,10 @@ from typing import Final, Literal
 import numpy as np
 
 from edge.edgetpu import CUSTOM_OP
-from edge.edgetpu_graph import Graph, OpInfo, TensorInfo, read_graph
+from edge.edgetpu_graph import HEAD_BYTES, IDENTIFIER, Graph, OpInfo, TensorInfo, read_graph
 from edge.edgetpu_rules import ACTIVATION_TYPES, Remark, Verdict, judge
 from edge.errors import ModelError, ModelNotFoundError
+from edge.manifest import ModelStore
 
 MIB: Final = 2**20
 # The chip has 8 MiB for parameters and for the program that runs the model. What compiler 16 leaves for parameters, as
@@ -23,6 +24,9 @@ ROOM_AT_WORST_MIB: Final = 6.0
 BEHIND_CPU: Final = "it follows an operator that the CPU runs, and the compiler does not go back"
 # In the same logs parameters take 1.0 to 1.1 times what they take in the file, for they are padded.
 PADDING: Final = 1.1
+PRECISION: Final = "int8-full"
+ADVICE: Final = f"It takes models whose numbers are all 8-bit; ours for it are the {PRECISION} ones."
+Memory = Literal["fits", "may fit", "does not fit"]
 WORDS: Final[dict[Verdict, str]] = {"maps": "Edge TPU", "unsure": "Edge TPU or CPU", "cpu": "CPU"}
 
 
@@ -42,7 +46,7 @@ class Report:
     Attributes:
         whole: what speaks against the model as a whole.
         ops: every operator, in order.
-        parameter_bytes: of weights and biases, as stored.
+        parameter_bytes: of weights and biases that would go to the chip, as stored.
         largest_activation_bytes: of the operator whose inputs and outputs are largest.
         already_compiled: the model is one that the compiler wrote.
     """
@@ -59,12 +63,16 @@ class Report:
         return not self.whole and all(judged.verdict == "maps" for judged in self.ops)
 
     @property
-    def memory(self) -> Literal["fits", "may fit", "does not fit"]:
-        """Whether the parameters stay on the chip; what does not fit travels anew with every picture."""
-        needed_mib = self.parameter_bytes * PADDING / MIB
-        if needed_mib <= ROOM_AT_WORST_MIB:
-            return "fits"
-        return "may fit" if self.parameter_bytes / MIB <= ROOM_AT_BEST_MIB else "does not fit"
+    def memory(self) -> Memory:
+        """Whether the parameters stay on the chip."""
+        return memory_of(self.parameter_bytes)
+
+
+def memory_of(parameter_bytes: int) -> Memory:
+    """Whether so many bytes of parameters stay on the chip; what does not fit travels anew with every picture."""
+    if parameter_bytes * PADDING / MIB <= ROOM_AT_WORST_MIB:
+        return "fits"
+    return "may fit" if parameter_bytes / MIB <= ROOM_AT_BEST_MIB else "does not fit"
 
 
 def check(path: Path) -> Report:
@@ -74,7 +82,10 @@ def check(path: Path) -> Report:
         ModelError: it is missing, or no .tflite model.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(HEAD_BYTES)
+            if data[4:] == IDENTIFIER:  # nothing else is read whole: it may be large, or never end
+                data += file.read()
     except FileNotFoundError:
         raise ModelNotFoundError(f"{path}: there is no such file; expected a .tflite model") from None
     except OSError as error:
@@ -96,7 +107,8 @@ def judge_graph(graph: Graph) -> Report:
         if verdict == "cpu":
             from_cpu.update(map(id, op.outputs))
         judged.append(Judged(op, verdict, tuple(remarks)))
-    constants = {id(tensor): tensor for op in graph.ops for tensor in op.inputs if tensor.constant}
+    on_chip = [one.op for one in judged if one.verdict != "cpu"]
+    constants = {id(tensor): tensor for op in on_chip for tensor in op.inputs if tensor.constant}
     parameters = sum(tensor.constant_bytes for tensor in constants.values() if _is_parameter(tensor))
     activations = max((sum(map(_size, (*op.inputs, *op.outputs))) for op in graph.ops), default=0)
     return Report(tuple(_whole(graph)), tuple(judged), parameters, activations, compiled)
@@ -144,13 +156,17 @@ def print_report(path: Path, report: Report) -> None:
     if report.already_compiled:
         print("  This file comes from the compiler: what it put into one operator is not seen here.")
         return
-    print(
-        f"  parameters {report.parameter_bytes / MIB:.2f} MiB; of the {ON_CHIP_MIB} MiB on the chip the program leaves "
-        f"about {ROOM_AT_WORST_MIB:g} to {ROOM_AT_BEST_MIB:g}: {report.memory}"
+    room = (
+        f"of the {ON_CHIP_MIB} MiB on the chip the program leaves about {ROOM_AT_WORST_MIB:g} to {ROOM_AT_BEST_MIB:g}"
     )
+    whose = "parameters" if report.maps else "parameters of what would run there"
+    print(f"  {whose} {report.parameter_bytes / MIB:.2f} MiB; {room}: {report.memory}")
     print(f"  largest activations of one operator {report.largest_activation_bytes / MIB:.2f} MiB")
-    end = "Every operator should" if report.maps else "Not all of it would"
-    print(f"  {end} run on the Edge TPU.")
+    if report.maps:
+        print("  Every operator should run on the Edge TPU.")
+        return
+    some = sum(judged.verdict == "maps" for judged in report.ops)
+    print(f"  Not all of it would run on the Edge TPU: {some} of {len(report.ops)} operators. {ADVICE}")
 
 
 def check_models(paths: Sequence[Path]) -> int:
@@ -160,3 +176,24 @@ def check_models(paths: Sequence[Path]) -> int:
         reports.append(check(path))
         print_report(path, reports[-1])
     return 0 if all(report.maps for report in reports) else 1
+
+
+def check_store(store: ModelStore) -> int:
+    """Judge all int8-full models, and whether the detector and a landmark model stay on one chip together.
+
+    Raises:
+        ModelNotFoundError: there are none.
+    """
+    status = check_models(store.paths(PRECISION))
+    entries = [entry for entry in store.manifest.models if entry.precision == PRECISION]
+    sizes = {
+        (entry.role, entry.name): check(store.path(entry)).parameter_bytes
+        for entry in entries
+        if store.path(entry).is_file()
+    }
+    for (role, name), size in sizes.items():
+        for (other_role, other), other_size in sizes.items():
+            if (role, other_role) == ("detector", "landmarks"):
+                both = size + other_size
+                print(f"{name} and {other} on one Edge TPU: parameters {both / MIB:.2f} MiB: {memory_of(both)}")
+    return status

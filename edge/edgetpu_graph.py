@@ -12,6 +12,7 @@ from edge.errors import MissingDependencyError, ModelError
 
 # First bytes of every .tflite file, after a word of offset.
 IDENTIFIER: Final = b"TFL3"
+HEAD_BYTES: Final = 8
 # What the flatbuffers reader raises when offsets lead nowhere.
 DAMAGE: Final = (
     ValueError,
@@ -92,7 +93,7 @@ def read_graph(data: bytes, path: object) -> Graph:
     """
     schema = _schema()
     wrong = ModelError(f"{path}: not a .tflite model, or a damaged one; expected a file that TFLite's converter wrote")
-    if data[4:8] != IDENTIFIER:
+    if data[4:HEAD_BYTES] != IDENTIFIER:
         raise wrong
     try:
         model = schema.ModelT.InitFromPackedBuf(data, 0)

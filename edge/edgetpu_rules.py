@@ -39,6 +39,14 @@ FULLY_CONNECTED_VERSION: Final = 4
 # Channels that a mean over the channel axis needs to be a multiple of.
 MEAN_CHANNELS: Final = 4
 
+# Operators whose inputs after the first are weights and a bias.
+PARAMETERS: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
+# Why some operators are there that only the CPU has.
+WHY: Final = {
+    "DENSIFY": " (it unpacks weights that are stored as sparse ones)",
+    "DEQUANTIZE": " (it makes floating point numbers)",
+}
+
 
 def _cpu(reason: str) -> Remark:
     return Remark("cpu", reason)
@@ -47,20 +55,25 @@ def _cpu(reason: str) -> Remark:
 def judge(op: OpInfo) -> list[Remark]:
     """What speaks against this operator running on the Edge TPU; nothing, if it should."""
     if op.name not in RULES:
-        return [_cpu("not among the operators that the Edge TPU has")]
+        return [_cpu(f"not among the operators that the Edge TPU has{WHY.get(op.name, '')}")]
+    kinds = sorted({tensor.dtype for tensor in _data(op) if tensor.dtype not in ACTIVATION_TYPES})
+    if kinds:  # everything else that could be said follows from it
+        return [_cpu(f"it works on {' and '.join(kinds)}; INT8 or UINT8 is expected")]
     return [*_tensors(op), *RULES[op.name](op)]
 
 
+def _data(op: OpInfo) -> list[TensorInfo]:
+    """What flows through it: its computed tensors, without weights and biases."""
+    inputs = op.inputs[:1] if op.name in PARAMETERS else op.inputs
+    return [tensor for tensor in (*inputs, *op.outputs) if not tensor.constant]
+
+
 def _tensors(op: OpInfo) -> Iterator[Remark]:
-    """What holds for every operator: 8-bit numbers, fixed shapes, at most three dimensions."""
-    for tensor in (*op.inputs, *op.outputs):
+    """What holds for every operator: fixed shapes, one scale a tensor, at most three dimensions."""
+    for tensor in _data(op):
         if -1 in tensor.signature:
             yield _cpu(f"{_named(tensor)} has a shape that is only known at run time: {list(tensor.signature)}")
-        if tensor.constant:
-            continue
-        if tensor.dtype not in ACTIVATION_TYPES:
-            yield _cpu(f"{_named(tensor)} is {tensor.dtype}, not INT8 or UINT8")
-        elif len(tensor.scales) != 1:
+        if len(tensor.scales) != 1:
             yield _cpu(f"{_named(tensor)} has {len(tensor.scales)} quantization scales; a computed tensor needs one")
         if any(size > 1 for size in tensor.shape[:-3]):
             yield _cpu(f"{_named(tensor)} has the shape {list(tensor.shape)}; only the inner three may exceed 1")

@@ -17,6 +17,7 @@ from edge.edgetpu import CUSTOM_OP, DOCS, create_delegate, is_edgetpu
 from edge.errors import ConfigError, DelegateError, MissingDependencyError, ModelError, ModelNotFoundError
 from edge.manifest import Entry, ModelStore
 from edge.pose import ColorOrder
+from edge.tensors import Output
 
 _log = logging.getLogger(__name__)
 
@@ -60,25 +61,6 @@ def load_runtime(choice: str = "auto") -> Runtime:
     raise MissingDependencyError(f"no TFLite runtime can be imported ({'; '.join(reasons)}). Install one: {install}")
 
 
-class _Output:
-    """How to read one output tensor."""
-
-    def __init__(self, detail: dict[str, Any], view: Callable[[], NDArray[Any]]) -> None:
-        self.view = view
-        self.integer = detail["dtype"] != np.float32
-        scale, zero_point = detail["quantization"]
-        self._scale, self._zero_point = np.float32(scale), np.float32(zero_point)
-
-    def to_real(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Quantized values as the real numbers that they stand for; floats as they are."""
-        if not self.integer:
-            return values
-        real = values.astype(np.float32)
-        real -= self._zero_point
-        real *= self._scale
-        return real
-
-
 class Model:
     """A loaded model on a device.
 
@@ -112,7 +94,7 @@ class Model:
         self._input = self._interpreter.get_input_details()[0]
         self._input_view: Callable[[], NDArray[Any]] = self._interpreter.tensor(self._input["index"])
         self._outputs = {
-            detail["name"]: _Output(detail, self._interpreter.tensor(detail["index"]))
+            detail["name"]: Output(detail, self._interpreter.tensor(detail["index"]))
             for detail in self._interpreter.get_output_details()
         }
         self._check()
@@ -200,9 +182,7 @@ class Model:
         Args:
             name: the output's name in the manifest.
         """
-        output = self._outputs[name]
-        # The view into the interpreter's memory must be gone before the next invoke, so only a copy leaves.
-        return output.to_real(output.view().copy())
+        return self._outputs[name].read()
 
     def reader(
         self, name: str, function: Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -217,21 +197,11 @@ class Model:
         Returns:
             Takes indices into the flattened output, of any shape, and gives float32 of that shape.
         """
-        output = self._outputs[name]
-        if not output.integer:
-            return lambda indices: function(output.view().ravel().take(indices))
-        every_value = np.arange(256, dtype=np.uint8).view(np.int8)  # in the order of their bits
-        # In float64, rounded once: processors' float32 functions differ in their last digit.
-        table = function(output.to_real(every_value).astype(np.float64)).astype(np.float32)
-        return lambda indices: table.take(output.view().view(np.uint8).ravel().take(indices))
+        return self._outputs[name].reader(function)
 
     def highest(self, name: str) -> NDArray[np.float32]:
         """The highest value of each channel of an output of shape (1, H, W, C), as real numbers, shape (C,)."""
-        output = self._outputs[name]
-        _, height, width, channels = output.view().shape
-        # Rows first: numpy then works on long runs, ten times as fast as over all cells at once.
-        rows = np.maximum.reduce(output.view().reshape(height, width * channels), axis=0)
-        return output.to_real(rows.reshape(width, channels).max(axis=0))
+        return self._outputs[name].highest()
 
     def has_output(self, name: str) -> bool:
         """Whether the model has an output of that name."""

@@ -4,6 +4,7 @@ Coral's own pairs of plain and compiled models are in a repository of test data,
 """
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ GOOD = {
 }
 BAD = {
     "depth to space": (one_op("DEPTH_TO_SPACE", output=(1, 16, 16, 4)), "not among the operators"),
-    "float": (one_op("RELU", source_kind=FLOAT32), "is FLOAT32"),
+    "float": (one_op("RELU", source_kind=FLOAT32), "it works on FLOAT32; INT8"),
     "float weights": (conv(filter_type=np.float32), "its weights are FLOAT32"),
     "batch of two": (one_op("RELU", shape=(2, 8, 8, 16)), "only the inner three may exceed 1"),
     "pads the batch": (
@@ -217,6 +218,8 @@ def test_files_that_are_no_models(tmp_path):
         check(tmp_path / "none.tflite")
     with pytest.raises(ModelError, match="cannot be read"):
         check(tmp_path)
+    with pytest.raises(ModelError, match=r"not a \.tflite model"):
+        check(Path("/dev/zero"))  # which never ends
     for content in (b"", b"TFL3", b"\0\0\0\0TFL3", b"\x1c\0\0\0TFL3" + bytes(200)):
         (tmp_path / "x.tflite").write_bytes(content)
         with pytest.raises(ModelError, match=r"not a \.tflite model"):
@@ -239,12 +242,37 @@ def test_a_damaged_model_is_refused_or_judged_and_nothing_else():
     assert outcomes == {"report", "refused"}
 
 
+def shipped(store, *precisions):
+    found = [entry for entry in store.manifest.models if entry.precision in precisions and entry.committed]
+    return {entry.file: (entry, check(store.path(entry))) for entry in found}
+
+
 def test_the_models_that_we_ship_for_the_edge_tpu_map_as_a_whole(store):
-    entries = [entry for entry in store.manifest.models if entry.precision == "int8-full" and entry.committed]
-    if not entries:
-        pytest.skip("the manifest has no int8-full models")
-    for entry in entries:
-        report = check(store.path(entry))
-        assert report.maps, entry.name
-        assert report.memory == "fits", entry.name
-    assert "lite" in {entry.variant for entry in entries}
+    found = shipped(store, "int8-full")
+    assert {entry.variant for entry, _ in found.values()} >= {"detector", "lite", "full"}
+    for file, (entry, report) in found.items():
+        assert report.maps, file
+        assert report.memory == "fits", file
+        graph = read_graph(store.read(entry), file)
+        assert {tensor.dtype for tensor in (*graph.inputs, *graph.outputs)} == {"INT8"}, file
+        assert "DEPTH_TO_SPACE" not in {op.name for op in graph.ops}, file
+        if entry.role == "landmarks":
+            assert "heatmap" in {tensor.name for tensor in graph.outputs}, file
+
+
+def test_each_of_our_other_models_is_refused_for_what_it_is(store):
+    for file, (entry, report) in shipped(store, "float16", "int8").items():
+        assert not report.maps, file
+        reasons = " ".join(remark.reason for judged in report.ops for remark in judged.remarks)
+        if entry.precision == "float16":
+            assert any("FLOAT32; INT8 is expected" in complaint for complaint in report.whole), file
+            assert "it makes floating point numbers" in reasons, file
+            assert all(judged.verdict == "cpu" for judged in report.ops), file
+            assert report.parameter_bytes == 0, file
+
+
+def test_both_models_on_one_chip_are_judged_together(capsys):
+    assert main(["models", "check-edgetpu"]) == 0
+    printed = capsys.readouterr().out
+    assert "pose_detector and pose_landmark_lite on one Edge TPU: parameters " in printed
+    assert "pose_detector and pose_landmark_full on one Edge TPU: parameters " in printed
