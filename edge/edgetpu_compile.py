@@ -134,8 +134,10 @@ def compile_models(store: ModelStore, variant: str, out: Path | None = None) -> 
         for entry in entries:
             (work / entry.file).write_bytes(store.read(entry))
         logs = _run(compiler, work, entries)
+        made = [_examine(entry, work, logs[entry.file]) for entry in entries]
         target = _prepare(store, out)
-        made = [_adopt(entry, work, target.directory, logs[entry.file]) for entry in entries]
+        for entry in made:
+            (target.directory / entry.file).write_bytes((work / entry.file).read_bytes())
     _write_manifest(target, made)
     for entry, plain in zip(made, entries, strict=True):
         _say(entry, logs[plain.file])
@@ -193,8 +195,8 @@ def _prepare(store: ModelStore, out: Path | None) -> ModelStore:
     return ModelStore(directory)
 
 
-def _adopt(entry: Entry, work: Path, directory: Path, log: CompilerLog) -> Entry:
-    """Put a compiled model into the folder; returns its manifest entry."""
+def _examine(entry: Entry, work: Path, log: CompilerLog) -> Entry:
+    """Make sure that a compiled model is of use; returns its manifest entry."""
     path = work / _compiled_name(entry)
     data = path.read_bytes()
     graph = read_graph(data, path.name)
@@ -204,7 +206,6 @@ def _adopt(entry: Entry, work: Path, directory: Path, log: CompilerLog) -> Entry
         raise ModelError(f"{path.name}: the compiler changed the model: input {graph.inputs[0].shape}, without {lost}")
     if all(op.name != CUSTOM_OP for op in graph.ops):
         raise ModelError(f"{path.name}: the compiler put nothing on the Edge TPU: {_reasons(log)}")
-    (directory / path.name).write_bytes(data)
     compilation = Compilation(
         compiler=log.version,
         sha256=entry.sha256,

@@ -2,6 +2,7 @@
 
 import platform
 import sys
+from ast import literal_eval
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,23 @@ def plain(tmp_path):
     for path in folder.glob("*_edgetpu.tflite"):
         path.unlink()
     return ModelStore(folder)
+
+
+def test_the_models_that_we_ship_are_compiled_together(store, compiler, tmp_path):
+    told = tmp_path / "told"
+    program = compiler.read_text()
+    compiler.write_text(
+        program.replace("import sys\n", f"import sys\nopen({str(told)!r}, 'w').write(repr(sys.argv))\n", 1)
+    )
+    out = tmp_path / "coral"
+    assert compile_models(store, "full", out) == 0
+    models = [Path(name).name for name in literal_eval(told.read_text()) if name.endswith(".tflite")]
+    entries = [store.find("landmarks", "full", "int8-full"), store.find("detector", "detector", "int8-full")]
+    assert models == [entry.file for entry in entries]
+    made = ModelStore(out)
+    for entry in (made.find_compiled("landmarks", "full"), made.find_compiled("detector", "detector")):
+        assert made.read(entry)
+        assert entry.outputs == store.find(entry.role, entry.variant, "int8-full").outputs
 
 
 @pytest.mark.usefixtures("compiler")
@@ -117,11 +135,15 @@ def _config(store):
     ],
 )
 @pytest.mark.usefixtures("compiler")
-def test_a_compiler_that_fails_leaves_the_folder_as_it_was(plain, monkeypatch, behaviour, complaint):
+def test_a_compiler_that_fails_leaves_the_folder_as_it_was(plain, tmp_path, monkeypatch, behaviour, complaint):
     monkeypatch.setenv("TEST_COMPILER", behaviour)
     with pytest.raises(ModelError, match=complaint):
         compile_models(plain, "lite")
     assert not ModelStore(plain.directory).manifest.edgetpu
+    assert not list(plain.directory.glob("*_edgetpu.tflite"))
+    with pytest.raises(ModelError, match=complaint):
+        compile_models(plain, "lite", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_without_a_compiler_it_is_said_where_to_get_it(plain, monkeypatch, tmp_path, capsys):

@@ -14,7 +14,7 @@ import pytest
 from edgetpu_models import write_folder
 from edgetpu_parts import build_delegate, host_of
 
-from edge import doctor_models, doctor_setup
+from edge import doctor_models, doctor_setup, edgetpu
 from edge.config_load import load
 
 TESTS = Path(__file__).parent
@@ -221,6 +221,12 @@ DOCTOR = {
 }
 
 
+def on_tpu(folder, more):
+    wanted = {"model.device": "edgetpu", "model.directory": str(folder), "model.detector_device": "cpu"}
+    wanted["model.edgetpu_library"] = str(build_delegate(folder))
+    return load(overrides={**wanted, **more}, environment={}).settings
+
+
 @pytest.mark.parametrize("case", DOCTOR)
 @pytest.mark.parametrize("runtime", ["ai-edge-litert", "tflite-runtime"])
 def test_doctor_has_a_line_for_each_fault_and_survives_it(tmp_path, monkeypatch, runtime, case):
@@ -228,9 +234,7 @@ def test_doctor_has_a_line_for_each_fault_and_survives_it(tmp_path, monkeypatch,
     monkeypatch.setenv("PYTHONPATH", host_of(runtime).environment["PYTHONPATH"])
     monkeypatch.setenv("TEST_DELEGATE", mode)
     write_folder(tmp_path)
-    wanted = {"model.runtime": runtime, "model.device": "edgetpu", "model.directory": str(tmp_path)}
-    wanted |= {"model.edgetpu_library": str(build_delegate(tmp_path)), "model.detector_device": "cpu"}
-    settings = load(overrides=wanted, environment={}).settings
+    settings = on_tpu(tmp_path, {"model.runtime": runtime})
     (models,) = doctor_models.models(settings, timeout_s=4 if case == "hangs" else 60)
     assert (models.state, text in models.text, bool(models.mend)) == (state, True, state == "problem"), models
     if runtime == "tflite-runtime" and device_state == "ok":
@@ -238,3 +242,34 @@ def test_doctor_has_a_line_for_each_fault_and_survives_it(tmp_path, monkeypatch,
     (device,) = doctor_setup.accelerator(settings)
     assert (device.state, device_text in device.text) == (device_state, True), device
     assert bool(device.mend) is (device_state == "problem")
+
+
+def test_doctor_warns_where_the_cpu_runs_what_the_edge_tpu_was_asked_to(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEST_DELEGATE", "refuse-create")
+    write_folder(tmp_path)
+    settings = on_tpu(tmp_path, {"model.fallback": "cpu"})
+    fine, fallen = doctor_models.models(settings)
+    (device,) = doctor_setup.accelerator(settings)
+    assert (fine.state, fallen.state, device.state) == ("ok", "warning", "warning")
+    assert "pose_landmark_lite int8-full on cpu" in fine.text
+    assert "none is connected" in fallen.text
+    monkeypatch.setenv("TEST_DELEGATE", "crash")  # nothing falls back from that
+    (device,) = doctor_setup.accelerator(settings)
+    assert device.state == "problem"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may open what the service may not")
+def test_doctor_as_root_sees_what_the_service_may_not_open(tmp_path, monkeypatch):
+    monkeypatch.delenv("TEST_DELEGATE", raising=False)
+    node = tmp_path / "007"
+    node.touch(mode=0o660)
+    monkeypatch.setattr(doctor_setup, "_user", lambda: "nobody")
+    monkeypatch.setattr(edgetpu, "devices", lambda: [edgetpu.EdgeTpu("usb", "2-1", node, 5000)])
+    settings = on_tpu(tmp_path, {})
+    (device,) = doctor_setup.accelerator(settings)
+    assert device.state == "problem"
+    assert f"nobody may not open {node}" in device.text
+    assert "sudo usermod -aG plugdev nobody" in device.mend
+    node.chmod(0o666)
+    (device,) = doctor_setup.accelerator(settings)
+    assert device.state == "ok"
