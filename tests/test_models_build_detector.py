@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the quantizer's steps need torch: pip install 'edge-pose[build]'")
 pytest.importorskip("flatbuffers", reason="writes .tflite files: pip install 'edge-pose[build]'")
 
-from models.build import detector_bias, detector_heads, detector_ranges, equalize, fold, manifest, ranges, surgery  # noqa: E402 -- after the skips
+from models.build import detector_bias, detector_heads, detector_ranges, equalize, fold, manifest, plan, ranges, surgery  # noqa: E402 -- after the skips
 from models.build.graph import NO_ACTIVATION, Net  # noqa: E402 -- after the skips
 from models.build.ranges import Grid  # noqa: E402 -- after the skips
 from models.build.sequential import Quantized  # noqa: E402 -- after the skips
@@ -27,6 +27,25 @@ def images():
 
 def test_only_the_first_bottleneck_is_a_pair_that_nobody_else_reads():
     assert detector_heads.merge_linear_pairs(fold.to_float32(FLOAT16.read_bytes())) == 1
+
+
+def test_the_stem_and_a_block_of_the_pyramid_stay_float_in_int8_and_nothing_in_int8_full(net):
+    ops = [net.ops[index] for index in sorted(plan.float_ops(net, "detector", "int8"))]
+    assert [(op.index, net.shapes[op.output][1:]) for op in ops if op.index <= 10] == [
+        (0, [226, 226, 3]),
+        (1, [112, 112, 24]),
+        (2, [112, 112, 24]),
+        (3, [112, 112, 64]),
+        (4, [114, 114, 64]),
+        (5, [56, 56, 64]),
+        (6, [56, 56, 24]),
+        (10, [56, 56, 24]),
+    ]
+    later = [op for op in ops if op.index > 10]
+    assert [(op.name, net.shapes[op.output][1:]) for op in later] == [
+        (name, [14, 14, 192]) for name in ("ADD", "DEPTHWISE_CONV_2D", "CONV_2D", "ADD")
+    ]
+    assert plan.float_ops(net, "detector", "int8-full") == set()
 
 
 def test_a_clip_before_relu6_leaves_room_for_what_the_other_side_can_bring_back(net):

@@ -150,7 +150,8 @@ def make_grids(
     if shares is not None:
         low_high = {t: (shares.get(t, 1.0) * s.minimum, shares.get(t, 1.0) * s.maximum) for t, s in stats.items()}
         stats = {tensor: replace(s, low=low_high[tensor][0], high=low_high[tensor][1]) for tensor, s in stats.items()}
-    fixed = ranges.extremes(net, stats, float_ops) | ranges.lossless_clips(net, stats) | output_ranges(net)
+    fixed = {} if shares is not None else ranges.extremes(net, stats, float_ops)
+    fixed |= ranges.lossless_clips(net, stats) | output_ranges(net)
     return ranges.choose(net, stats, INPUT_GRIDS[role], fixed)
 
 

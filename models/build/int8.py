@@ -33,8 +33,9 @@ def calibrate_recipes(model: Upstream, threads: int) -> None:
     detects = model.role == "detector"
     sets = crops.make("calibration", 0 if detects else CROPS, FRAMES, SEED, augment=True, threads=threads)
     pictures = (sets.frames if detects else sets.crops)[: RANGE_PICTURES[model.role]]
-    # The gain is fitted to all cells, of which almost none has a person: it would pull the high scores down.
-    steps = Steps(gain=not detects)
-    for precision in ("int8-full",) if detects else PRECISIONS:
+    # The gain is fitted to all cells, of which almost none has a person: it would pull the high scores down. And other
+    # scales than the one of the largest weight do the detector no good.
+    steps = Steps(gain=False, shrinks=(1.0,)) if detects else Steps()
+    for precision in PRECISIONS:
         _, recipe = calibrate.run(model, precision, pictures, steps, ROUNDING_PICTURES[model.role])
         recipe.save(recipe_path(model.variant, precision))

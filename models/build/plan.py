@@ -59,16 +59,34 @@ def float_ops(net: Net, role: str, precision: str) -> set[int]:
     """The ops that stay float in `int8`: those with little to compute. In `int8-full` none does.
 
     They are: whatever writes a linear tensor (the sums of the residual streams, the convolutions that put segments
-    together) but the heatmap; the sums and resizings that the heatmap is made from; and the tail with the heads.
+    together) but the heatmap; the sums and resizings that the heatmap is made from; and the tail with the heads. Of the
+    detector they are the stem and a block of the pyramid.
     """
-    if role == "detector" or precision != "int8":
+    if precision != "int8":
         return set()
+    if role == "detector":
+        return _stem(net) | _pyramid_block(net)
     chosen = _reachable(net, {op.output for op in net.ops if _small(net, op)})
     for op in net.ops:
         linear = op.activation == NO_ACTIVATION and op.name in {*CONVOLUTIONS, "ADD", "RESIZE_BILINEAR"}
         if (linear and op.output not in net.outputs) or _is_resized(net, op):
             chosen.add(op.index)
     return chosen
+
+
+def _stem(net: Net) -> set[int]:
+    """The ops at half the input's size and what follows, down to the first bottleneck and the sum that it enters."""
+    first = next(op for op in net.ops if op.name == "CONV_2D" and op.activation == NO_ACTIVATION)
+    sums = {op.index for op in net.consumers[first.output] if op.name == "ADD"}
+    return {op.index for op in net.ops if op.index <= first.index} | sums
+
+
+def _pyramid_block(net: Net) -> set[int]:
+    """The detector's feature pyramid at its middle level: from the last block's input on, up to the last resizing."""
+    resizing = [op for op in net.ops if op.name == "RESIZE_BILINEAR"][-1]
+    block_end = net.producer[resizing.inputs[0]]
+    start = min(net.producer[tensor].index for tensor in block_end.inputs)
+    return {op.index for op in net.ops if start <= op.index < resizing.index}
 
 
 def _is_resized(net: Net, op: Op) -> bool:

@@ -74,9 +74,7 @@ class Recipe:
 
 
 def recipe_path(variant: str, precision: str) -> Path:
-    """Where a model's recipe is committed; the detector has one for both precisions."""
-    if variant == "detector":
-        return FOLDER / "detector.npz"
+    """Where a model's recipe is committed."""
     return FOLDER / f"{variant}-{precision}.npz"
 
 

@@ -25,20 +25,22 @@ def nearest(weights: Tensor, scale: Tensor) -> Tensor:
 SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 
 
-def gptq(op: Op, weights: Tensor, inputs: Tensor, damping: float = 0.01) -> tuple[Tensor, Tensor]:
+def gptq(
+    op: Op, weights: Tensor, inputs: Tensor, damping: float = 0.01, shrinks: tuple[float, ...] = SHRINKS
+) -> tuple[Tensor, Tensor]:
     """Integer weights, shaped as `weights`, that keep the convolution's output on (quantized) inputs; their scale.
 
     Columns are rounded one after the other, the widest input first; the error that each leaves is taken up by the
     columns still to come, by the inverse of the inputs' covariance. `damping` is added to its diagonal, as a share of
     the diagonal's mean. The covariance is centred: the bias correction that follows sees to the mean. A weight that is
     0 stays 0, so that a pruned model stays sparse (Frantar and Alistarh 2023, arXiv 2301.00774). Each output channel
-    takes the scale that leaves the smallest error.
+    takes that of the scales which leaves the smallest error: `shrinks` times the one that makes its largest weight 127.
     """
     covariance = _covariance(op, weights, inputs, damping)  # [groups, columns, columns]
     columns = weights.double().reshape(len(covariance), -1, covariance.shape[1])
     scale = weight_scale(weights).double().reshape(*columns.shape[:2], 1)
     best, integers, scales = torch.full_like(scale, float("inf")), torch.zeros_like(columns), scale.clone()
-    for shrink in SHRINKS:
+    for shrink in shrinks:
         rounded = _feed_back(columns, scale * shrink, covariance)
         left = columns - rounded * (scale * shrink)
         error = ((left @ covariance) * left).sum(2, keepdim=True)

@@ -21,6 +21,7 @@ class Steps:
     bias: bool = True
     gain: bool = True
     damping: float = 0.01
+    shrinks: tuple[float, ...] = rounding.SHRINKS
 
 
 @dataclass
@@ -102,7 +103,7 @@ def _convolution(
     weights, bias = net.params[op.index]
     if op.index not in result.float_ops:
         if steps.gptq:
-            integers, scale = rounding.gptq(op, weights, inputs[op.inputs[0]], steps.damping)
+            integers, scale = rounding.gptq(op, weights, inputs[op.inputs[0]], steps.damping, steps.shrinks)
         else:
             scale = rounding.weight_scale(weights)
             integers = rounding.nearest(weights, scale)
