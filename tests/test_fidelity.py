@@ -8,6 +8,7 @@ import pytest
 from conftest import frame, read_clip, settings
 
 from edge.estimator import PoseEstimator
+from edge.manifest import ModelStore
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -37,7 +38,7 @@ def distances(poses, expected_norm, image):
 
 
 def estimator_for(variant, precision, smoothing):
-    """`int8` is what runs by default: the detector may be of another precision."""
+    """`int8` is what runs by default."""
     chosen = settings(
         model__model=variant,
         model__precision="auto" if precision == "int8" else precision,
@@ -94,14 +95,33 @@ def test_as_a_video_with_smoothing_and_true_time_stamps(clip, golden, variant):
     assert np.median(apart) <= 0.02
 
 
-def test_int8_stays_close_each_frame_by_itself(clip, golden, variant, store):
-    """Tolerances from what was measured (lite: median .008, 90th percentile .046, 146 of 148 alike) and a half."""
+def test_int8_stays_close_each_frame_by_itself(clip, golden, variant, store, monkeypatch):
+    """The int8 landmark model on the float detector's regions, as a crop moved by a pixel moves landmarks more.
+
+    Tolerances from what was measured (lite: median .008, 90th percentile .046, 146 of 148 alike) and a half.
+    """
     if store.default_precision("ai-edge-litert", variant) != "int8":
         pytest.skip(f"{variant} does not run int8 by default")
+    default = ModelStore.default_precision
+
+    def float_detector(of, runtime, name):
+        return "float16" if name == "detector" else default(of, runtime, name)
+
+    monkeypatch.setattr(ModelStore, "default_precision", float_detector)
     same, apart = compare_static(clip, golden, variant, "int8")
     assert same >= 0.97 * len(golden["static_found"])
     assert np.median(apart) <= 0.012
     assert np.percentile(apart, 90) <= 0.07
+
+
+def test_int8_finds_the_same_people_each_frame_by_itself(clip, golden, variant):
+    """Both models int8. Measured: lite 137 of 148 alike, median .031 torso; full 141, .022: the regions differ a little.
+
+    People who are hard to see lie near the detector's gate of 0.5; how `verified` finds them is not MediaPipe's way.
+    """
+    same, apart = compare_static(clip, golden, variant, "int8")
+    assert same >= 0.9 * len(golden["static_found"])
+    assert np.median(apart) <= 0.045
 
 
 def test_int8_stays_close_as_a_video(clip, golden, variant, store):
