@@ -115,7 +115,7 @@ def test_int8_stays_close_each_frame_by_itself(clip, golden, variant, store, mon
 
 
 def test_int8_finds_the_same_people_each_frame_by_itself(clip, golden, variant):
-    """Both models int8. Measured: lite 137 of 148 alike, median .031 torso; full 141, .022: the regions differ a little.
+    """Both models int8. Measured: lite 137 of 148 alike, median .031 torso; full 141, .022: other regions.
 
     People who are hard to see lie near the detector's gate of 0.5; how `verified` finds them is not MediaPipe's way.
     """
