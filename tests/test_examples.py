@@ -72,19 +72,24 @@ def test_the_recorder_records_json_lines(tmp_path: Path) -> None:
     file = tmp_path / "poses.jsonl"
     with Mosquitto(tmp_path / "broker") as broker:
         command = [sys.executable, str(EXAMPLES / "record.py"), str(file), "--port", str(broker.port)]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as recorder:
-            publisher = Publisher(broker.settings(), Info(device="kitchen"))
-            publisher.start()
+        # Tests that were started in the background inherit an ignored Ctrl-C; a terminal does not ignore it.
+        recorder = subprocess.Popen(["env", "--default-signal=INT", *command], stdout=subprocess.DEVNULL)
+        publisher = Publisher(broker.settings(), Info(device="kitchen"))
+        publisher.start()
+
+        def lines() -> list[str]:
+            publisher.publish_pose(encode(sample_message(seq=3)))
+            return file.read_text().splitlines() if file.exists() else []
+
+        try:
             assert eventually(lambda: "Received SUBSCRIBE" in broker.log())
-
-            def lines() -> list[str]:
-                publisher.publish_pose(encode(sample_message(seq=3)))
-                return file.read_text().splitlines() if file.exists() else []
-
             assert eventually(lambda: len(lines()) >= 3)
             recorder.send_signal(signal.SIGINT)
             assert recorder.wait(10) == 0
-        publisher.close()
+        finally:
+            recorder.kill()
+            recorder.wait()
+            publisher.close()
     record = json.loads(lines()[0])
     assert record["topic"] == "edge-pose/kitchen/pose"
     assert record["message"] == json.loads(encode(sample_message(seq=3)))
