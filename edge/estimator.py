@@ -98,7 +98,8 @@ class PoseEstimator:
             self._search(frame, estimate, poses, patient=not alone)
         kept = {person.id for person in self._tracker.settle(frame.time_s) if person.confirmed}
         estimate.poses = [pose for person_id, pose in poses.items() if person_id in kept]
-        self._smoothers = {key: value for key, value in self._smoothers.items() if key in self._tracker.ids()}
+        held = self._tracker.ids()
+        self._smoothers = {key: value for key, value in self._smoothers.items() if key in held}
         if alone:
             self.forget()
         return estimate

@@ -10,6 +10,8 @@ from edge.pose import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, Pose
 
 # Frames further apart than this say nothing about motion.
 MAX_STEP_S: Final = 0.25
+# A person is never measured as smaller than this.
+MIN_TORSO_PX: Final = 1.0
 # Below this mean speed a person is at rest, and a delay cannot be seen.
 MIN_SPEED_TORSOS_PER_S: Final = 0.3
 
@@ -30,17 +32,17 @@ class PoseQuality(msgspec.Struct, frozen=True):
 
 
 def torso_px(points_px: NDArray[np.float32]) -> float:
-    """From the middle of the shoulders to the middle of the hips; points of shape (33, 2)."""
-    shoulders = points_px[[LEFT_SHOULDER, RIGHT_SHOULDER]].mean(axis=0)
-    hips = points_px[[LEFT_HIP, RIGHT_HIP]].mean(axis=0)
-    return max(float(np.hypot(*(shoulders - hips))), 1.0)
+    """From the middle of the shoulders to the middle of the hips; points of shape (33 or more, 2)."""
+    shoulders = (points_px[LEFT_SHOULDER] + points_px[RIGHT_SHOULDER]) / 2
+    hips = (points_px[LEFT_HIP] + points_px[RIGHT_HIP]) / 2
+    return float(np.linalg.norm(shoulders - hips))
 
 
 def jitter(points_px: list[NDArray[np.float32]]) -> float:
     """The size of the last change of speed, in torsos; three frames of shape (33, 2)."""
     before, middle, now = points_px
     change = now - 2 * middle + before
-    return float(np.median(np.hypot(change[:, 0], change[:, 1]))) / torso_px(now)
+    return float(np.median(np.hypot(change[:, 0], change[:, 1]))) / max(torso_px(now), MIN_TORSO_PX)
 
 
 def lag_s(raw_px: NDArray[np.float32], published_px: list[NDArray[np.float32]], times_s: list[float]) -> float | None:
@@ -52,7 +54,8 @@ def lag_s(raw_px: NDArray[np.float32], published_px: list[NDArray[np.float32]], 
         times_s: of the same three.
     """
     velocity = (published_px[-1] - published_px[0]) / (times_s[-1] - times_s[0])
-    if float(np.hypot(velocity[:, 0], velocity[:, 1]).mean()) < MIN_SPEED_TORSOS_PER_S * torso_px(raw_px):
+    speed = float(np.hypot(velocity[:, 0], velocity[:, 1]).mean())
+    if speed < MIN_SPEED_TORSOS_PER_S * max(torso_px(raw_px), MIN_TORSO_PX):
         return None
     return float(((raw_px - published_px[-1]) * velocity).sum() / (velocity**2).sum())
 

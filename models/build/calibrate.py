@@ -76,9 +76,8 @@ def equalized(net: Net, role: str, images: torch.Tensor, *, alpha: float = 0.5) 
     """Apply the exact steps: input offset, shift, equalization."""
     if role == "detector":
         equalize.fold_input_offset(net, DETECTOR_OFFSET)
-    equalize.shift(
-        net, equalize.observe(net, images[::3]), shift_depthwise=True
-    )  # enough to find the channels' middles
+    # A third of the pictures is enough to find the channels' middles.
+    equalize.shift(net, equalize.observe(net, images[::3]), shift_depthwise=True)
     factors = equalize.equalize(net, equalize.observe(net, images), alpha)
     return Calibrated(net, factors, equalize.observe(net, images))
 

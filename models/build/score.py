@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from edge import detector as edge_detector
 from edge import roi as edge_roi
-from edge.pose import LEFT_HIP, LEFT_SHOULDER, NUM_KEYPOINTS, RIGHT_HIP, RIGHT_SHOULDER
+from edge.pose import NUM_KEYPOINTS
+from edge.quality import torso_px
 from models.build.runner import Person, Pose, Runner, decode_people, decode_pose
 
 Pictures = NDArray[np.uint8]
@@ -52,13 +53,6 @@ def run_people(data: bytes, frames: Pictures, threads: int = 1) -> list[list[Per
     """A detector on letterboxed frames [n, 224, 224, 3]."""
     runner = Runner(data, threads)
     return [decode_people(runner(frame)) for frame in tqdm(frames, desc="detector", unit="frame", leave=False)]
-
-
-def torso_px(points: NDArray[np.float32]) -> float:
-    """From the shoulders' midpoint to the hips', in the points' unit; points [33 or more, 2]."""
-    shoulders = (points[LEFT_SHOULDER] + points[RIGHT_SHOULDER]) / 2
-    hips = (points[LEFT_HIP] + points[RIGHT_HIP]) / 2
-    return float(np.linalg.norm(shoulders - hips))
 
 
 def compare_poses(reference: list[Pose], ours: list[Pose]) -> LandmarkScore:

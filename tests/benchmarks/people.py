@@ -28,7 +28,7 @@ from edge.camera import open_source
 from edge.config import Settings
 from edge.config_load import load
 from edge.estimator import PoseEstimator
-from edge.quality import jitter, lag_s, torso_px
+from edge.quality import MIN_TORSO_PX, jitter, lag_s, torso_px
 from edge.sample import clip_path
 from models.build import clips
 from models.build.upstream import Package
@@ -196,7 +196,7 @@ def switches(track: Track) -> int:
         for one, joints in now.items():
             apart = {other: float(np.median(np.hypot(*(joints - old).T))) for other, old in before.items()}
             nearest = min(apart, key=lambda other: apart[other], default=one)
-            count += nearest != one and apart[nearest] < SAME_TORSOS * torso_px(joints)
+            count += nearest != one and apart[nearest] < SAME_TORSOS * max(torso_px(joints), MIN_TORSO_PX)
     return count
 
 
