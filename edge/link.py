@@ -1,6 +1,7 @@
 """A connection to the broker that is kept up: a thread connects, pumps, and after each loss connects again.
 
-The owner of a link is called in that thread only. Nothing here blocks whoever publishes.
+The owner of a link is called in that thread, and what it passes to `use` in its own. One of them has the connection at
+a time. Nothing here blocks whoever publishes.
 """
 
 import logging
@@ -9,6 +10,7 @@ import random
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -126,6 +128,8 @@ class Link:
         self._up_at_s: float | None = None
         self._lost_at_s: float | None = None
         self._stop = threading.Event()
+        self._turn = threading.Lock()  # held by whoever uses the connection
+        self._standing: Connection | None = None  # a connection over which all that must be known first has been sent
         self._wake_out, self._wake_in = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
@@ -142,6 +146,33 @@ class Link:
             self._wake_in.send(b".")
         except BlockingIOError:
             return  # the pair is full of wakes that nobody has read yet: one is enough
+
+    def use(self, send: Callable[[Connection], bool]) -> bool:
+        """Have something sent by the calling thread, if there is a connection that nobody uses. Never blocks.
+
+        Waking this link's thread for it costs several times what the sending does.
+
+        Args:
+            send: called with the connection, if at all; says whether it sent what there was.
+
+        Returns:
+            Whether it was sent; else the owner's `work` has to, after a `wake`.
+        """
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            connection = self._standing
+            if connection is None or not send(connection):
+                return False
+            if connection.busy:
+                self.wake()  # this link's thread then waits until the network takes the rest
+        except BrokerError:
+            self.wake()  # and then meets the failure by itself
+            return False
+        else:
+            return True
+        finally:
+            self._turn.release()
 
     def close(self) -> None:
         """Say goodbye and stop. Takes at most 1 s; a thread that hangs in a connect is left to die with the process."""
@@ -206,11 +237,20 @@ class Link:
             connection.abort()
             return
         self._came_up(connection)
-        self._owner.connected(connection)
-        while not self._stop.is_set():
-            self._owner.work(connection)
-            connection.pump(1.0, self._wake_out.fileno())
-            self._drain()
+        try:
+            with self._turn:
+                self._owner.connected(connection)
+                self._owner.work(connection)
+                self._standing = connection
+            while not self._stop.is_set():
+                ready = connection.wait(1.0, self._wake_out.fileno())
+                self._drain()
+                with self._turn:
+                    connection.handle(ready)
+                    self._owner.work(connection)
+        finally:
+            with self._turn:
+                self._standing = None
         self._owner.closing(connection)
         connection.close(CLOSE_TIMEOUT_S / 2)
 

@@ -1,7 +1,8 @@
 """One MQTT connection, from CONNECT to the end of its socket. The only file that imports paho.
 
-A connection is used by one thread and never comes back to life: `link` makes a new one. paho's own network thread and
-its reconnecting are not used, because they hide why a connection failed, have no jitter, and queue without bound.
+A connection is used by one thread at a time and never comes back to life: `link` makes a new one. paho's own network
+thread and its reconnecting are not used, because they hide why a connection failed, have no jitter, and queue without
+bound.
 """
 
 import contextlib
@@ -68,6 +69,8 @@ class Connection:
         self._names = names or mqtt_socket.Names(self.address)
         self._answer: str | None = None
         self._goodbye = ""
+        self._pending = False
+        self._unacknowledged: set[int] = set()
         self._made_properties: dict[tuple[int | None, str, float | None], Any] = {}
         self._on_message = on_message
         version = paho.MQTTv5 if protocol == "5" else paho.MQTTv311
@@ -90,14 +93,19 @@ class Connection:
         client: Any = self._client
         client.on_connect = lambda _client, _data, _flags, reason, properties: self._connected(str(reason), properties)
         client.on_disconnect = lambda _client, _data, _flags, reason, _properties: self._disconnected(str(reason))
-        client.on_publish = lambda _client, _data, mid, reason, _properties: self.acknowledged.append(
-            (mid, "" if reason.value < 128 else str(reason))
-        )
         client.on_subscribe = lambda _client, _data, mid, reasons, _properties: self.acknowledged.append(
             (mid, "".join(str(reason) for reason in reasons if reason.value >= 128))
         )
         client.on_message = lambda _client, _data, message: self._received(message)
         client.on_socket_open = lambda _client, _data, sock: mqtt_socket.tune(sock, self._settings.keepalive)
+
+    def _published(self, message_id: int, reason: Any) -> None:  # noqa: ANN401 -- paho's ReasonCode
+        if message_id not in self._unacknowledged:
+            return  # of QoS 0: nobody has acknowledged it
+        self._unacknowledged.remove(message_id)
+        self.acknowledged.append((message_id, "" if reason.value < 128 else str(reason)))
+        if not self._unacknowledged:
+            self._client.on_publish = None  # calling this for each pose would take a fifth of the time of sending it
 
     def _connected(self, reason: str, properties: Any) -> None:  # noqa: ANN401 -- paho's Properties, or None
         self.max_inflight = min(MAX_INFLIGHT, getattr(properties, "ReceiveMaximum", MAX_INFLIGHT))
@@ -169,34 +177,54 @@ class Connection:
             return ProtocolRefusedError(f"{self.address}: the broker does not speak MQTT {self.protocol}", said=True)
         return BrokerRefusedError(f"{self.address}: {mqtt_reasons.refused(reason, self._settings.username)}")
 
-    def pump(self, timeout_s: float, wake: int | None = None) -> None:
-        """Wait for the network, at most so long, or until `wake` (a file descriptor) is readable; read, write, ping.
+    def pump(self, timeout_s: float) -> None:
+        """Wait for the network, at most so long; read, write, ping.
 
         Raises:
             BrokerError: the connection is over; the text says why.
         """
+        self.handle(self.wait(timeout_s))
+
+    def wait(self, timeout_s: float, wake: int | None = None) -> int:
+        """Wait for the network, at most so long, or until `wake` (a file descriptor) is readable.
+
+        Nothing is read or written, so another thread may use the connection meanwhile.
+
+        Returns:
+            What `handle` wants to know.
+        """
         sock = self._client.socket()
-        if sock is None:
-            raise BrokerError(self._loss())
+        number = -1 if sock is None else sock.fileno()
+        if sock is None or number < 0:
+            return 0  # `handle` says why
         poll = select.poll()
-        poll.register(sock, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        poll.register(number, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
         if wake is not None:
             poll.register(wake, select.POLLIN)
-        # TLS may hold a packet that it has read already; the socket does not become readable for it again.
-        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
-        ready = dict(poll.poll(0 if pending else timeout_s * 1000))
-        events = ready.get(sock.fileno(), 0)
+        if self._pending:
+            return select.POLLIN
+        return dict(poll.poll(timeout_s * 1000)).get(number, 0)
+
+    def handle(self, ready: int) -> None:
+        """Read, write and ping, as far as the network is `ready`.
+
+        Raises:
+            BrokerError: the connection is over; the text says why.
+        """
         try:
-            if pending or events & ~select.POLLOUT:
+            if ready & ~select.POLLOUT:
                 self._client.loop_read()
-            if events & select.POLLOUT:
+            if ready & select.POLLOUT:
                 self._client.loop_write()
             self._client.loop_misc()
         except Exception as error:  # noqa: BLE001 -- paho meets packets that are not MQTT with any kind of exception
             self.abort()
             raise BrokerError(f"{self.address}: what the broker sends is not MQTT: {error!r}") from None
-        if self._client.socket() is None:
+        sock = self._client.socket()
+        if sock is None:
             raise BrokerError(self._loss())
+        # TLS may hold a packet that it has read already; the socket does not become readable for it again.
+        self._pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
     def _loss(self) -> str:
         return f"{self.address}: {mqtt_reasons.lost(self._goodbye)}"
@@ -217,6 +245,10 @@ class Connection:
         )
         if self._client.socket() is None:
             raise BrokerError(self._loss())
+        if message.qos:
+            self._unacknowledged.add(info.mid)
+            client: Any = self._client
+            client.on_publish = lambda _client, _data, mid, reason, _properties: self._published(mid, reason)
         return int(info.mid)
 
     def _publish_properties(self, message: Message) -> Any:  # noqa: ANN401 -- paho's Properties, or None
@@ -225,7 +257,7 @@ class Connection:
         key = (message.expiry_s, message.content_type, message.time_s)
         if key not in self._made_properties:
             self._made_properties.clear()  # one entry is enough: nearly all messages are poses
-            self._made_properties[key] = self._new_properties(message)
+            self._made_properties[key] = _Packed(self._new_properties(message))
         return self._made_properties[key]
 
     def _new_properties(self, message: Message) -> Any:  # noqa: ANN401 -- paho's Properties
@@ -275,6 +307,17 @@ class Connection:
         for name, value in values.items():
             setattr(properties, name, value)
         return properties
+
+
+class _Packed:
+    """Properties as bytes: paho would make these anew for each message."""
+
+    def __init__(self, properties: Any) -> None:  # noqa: ANN401 -- paho's Properties
+        self._bytes: bytes = properties.pack()
+
+    def pack(self) -> bytes:
+        """As of paho's Properties."""
+        return self._bytes
 
 
 def _number(text: str) -> float | None:

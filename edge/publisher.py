@@ -120,7 +120,8 @@ class Publisher:
         self._queue_pose(Message(self.topics.pose, payload, expiry_s=POSE_EXPIRY_S, content_type=JSON))
         if packed is not None:
             self._queue_pose(Message(self.topics.packed, packed, expiry_s=POSE_EXPIRY_S, content_type=BINARY))
-        self._link.wake()
+        if not self._link.use(self._send_poses):
+            self._link.wake()
 
     def _queue_pose(self, message: Message) -> None:
         if len(self._poses) == POSE_QUEUE:
@@ -221,7 +222,8 @@ class Publisher:
         self._changes.ask_again()
         self._health_due = self._health is not None
 
-    def _send_poses(self, connection: Connection) -> None:
+    def _send_poses(self, connection: Connection) -> bool:
+        """Send the poses that wait, as far as the network takes them; returns whether none is left."""
         oldest_s = time.monotonic() - POSE_EXPIRY_S
         while self._poses and not connection.busy:
             waiting = self._poses.popleft()
@@ -229,6 +231,7 @@ class Publisher:
                 connection.publish(waiting.message)
             else:
                 self.poses_dropped += 1
+        return not self._poses
 
     def _send_other(self, connection: Connection, message: Message) -> None:
         # Strangers choose the names of commands: answers are noted under one name, so that no list of them grows.

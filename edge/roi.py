@@ -117,54 +117,59 @@ def crop_to_frame(roi: Roi, size_px: int) -> NDArray[np.float64]:
     )
 
 
+class Sampler:
+    """Samples pictures of one size out of frames; its memory is allocated once.
+
+    Args:
+        width_px: of the pictures.
+        height_px: of the pictures.
+    """
+
+    def __init__(self, width_px: int, height_px: int) -> None:
+        self._width_px, self._height_px = width_px, height_px
+        self._counted = np.arange(max(width_px, height_px), dtype=np.float64)
+        self._at_x_px, self._at_y_px = np.empty((2, height_px, width_px), dtype=np.float32)
+
+    def sample(
+        self, frame: Frame, to_frame: NDArray[np.float64], out: NDArray[np.uint8], *, zero_border: bool = False
+    ) -> None:
+        """Sample a picture from the frame's buffer: one warp that crops, scales, turns and mirrors at once.
+
+        Bilinear without anti-aliasing, as the models were trained and as MediaPipe does it. The channels stay in the
+        buffer's order.
+
+        Args:
+            frame: where to sample from.
+            to_frame: the affine map from px of the picture to frame px, shape (3, 3).
+            out: written in place, shape (height, width, 3), uint8.
+            zero_border: pixels outside the frame are black (the detector's letterbox); otherwise the edge is repeated.
+        """
+        # Not warpAffine, which rounds the matrix, so that a turned buffer gives another crop, and the landmark model is
+        # sensitive enough to show it; and not warpPerspective, which divides for every pixel and takes a third longer.
+        self._find_points(frame, to_frame)
+        border = cv2.BORDER_CONSTANT if zero_border else cv2.BORDER_REPLICATE
+        cv2.remap(frame.image, self._at_x_px, self._at_y_px, cv2.INTER_LINEAR, dst=out, borderMode=border)
+
+    def _find_points(self, frame: Frame, to_frame: NDArray[np.float64]) -> None:
+        """Where in the frame's buffer each pixel is sampled: a sum of what its column and what its row contributes."""
+        along = to_frame[:2, :2, None] * self._counted  # axis of the frame, axis of the picture, column or row
+        along[:, 1] += to_frame[:2, 2:]
+        # Rounded in the frame, to fractions that a float32 sum holds exactly; all that comes then is exact, since a
+        # buffer is turned and mirrored by whole pixels: it is sampled alike however it lies.
+        along *= _FRACTIONS_PX
+        np.rint(along, out=along)
+        along *= 1.0 / _FRACTIONS_PX
+        to_buffer = frame.to_buffer()
+        along = (to_buffer[:2, :2] @ along.reshape(2, -1)).reshape(along.shape)
+        along[:, 1] += to_buffer[:2, 2:]
+        columns, rows = along.astype(np.float32)[:, :, :, None].swapaxes(0, 1)
+        for axis, at_px in enumerate((self._at_x_px, self._at_y_px)):
+            np.add(rows[axis, : self._height_px], columns[axis, : self._width_px].T, out=at_px)
+
+
 def sample(frame: Frame, roi: Roi, out: NDArray[np.uint8], *, zero_border: bool) -> None:
-    """Sample the ROI from the frame's buffer into `out`: one warp that crops, scales, turns and mirrors at once.
-
-    Bilinear without anti-aliasing, as the models were trained and as MediaPipe does it. The channels stay in the
-    buffer's order.
-
-    Args:
-        frame: where to sample from.
-        roi: what to sample.
-        out: written in place, shape (S, S, 3), uint8.
-        zero_border: pixels outside the frame are black (the detector's letterbox); otherwise the edge is repeated.
-    """
-    # Not warpAffine, which rounds the matrix, so that a turned buffer gives another crop, and the landmark model is
-    # sensitive enough to show it; and not warpPerspective, which divides for every pixel and takes a third longer.
-    at_x_px, at_y_px = sampling_points(frame, crop_to_frame(roi, out.shape[0]), out.shape[1], out.shape[0])
-    cv2.remap(
-        frame.image,
-        at_x_px,
-        at_y_px,
-        cv2.INTER_LINEAR,
-        dst=out,
-        borderMode=cv2.BORDER_CONSTANT if zero_border else cv2.BORDER_REPLICATE,
-    )
-
-
-def sampling_points(
-    frame: Frame, to_frame: NDArray[np.float64], width_px: int, height_px: int
-) -> tuple[NDArray[np.float32], ...]:
-    """Where in the frame's buffer each pixel of a picture of this size is sampled.
-
-    Args:
-        frame: what is sampled.
-        to_frame: the affine map from px of that picture to frame px, shape (3, 3).
-        width_px: of the picture.
-        height_px: of the picture.
-
-    Returns:
-        x and y, each of shape (height, width), float32, buffer px.
-    """
-    along_x = to_frame[:2, :1] * np.arange(width_px)
-    along_y = to_frame[:2, 1:2] * np.arange(height_px) + to_frame[:2, 2:]
-    # Rounded in the frame, to fractions that a float32 sum holds exactly; all that comes then is exact, since a buffer
-    # is turned and mirrored by whole pixels: it is sampled alike however it lies.
-    to_buffer = frame.to_buffer()
-    along_x, along_y = (np.rint(values * _FRACTIONS_PX) / _FRACTIONS_PX for values in (along_x, along_y))
-    along_x = (to_buffer[:2, :2] @ along_x).astype(np.float32)
-    along_y = (to_buffer[:2, :2] @ along_y + to_buffer[:2, 2:]).astype(np.float32)
-    return tuple(np.add.outer(along_y[axis], along_x[axis]) for axis in (0, 1))
+    """Sample the ROI into `out`, shape (S, S, 3), uint8; whoever does it often keeps a `Sampler`."""
+    Sampler(out.shape[1], out.shape[0]).sample(frame, crop_to_frame(roi, out.shape[0]), out, zero_border=zero_border)
 
 
 def project(roi: Roi, points_norm: NDArray[np.float32]) -> NDArray[np.float32]:
