@@ -73,7 +73,8 @@ class VideoReader:
 
     def __init__(self, path: Path, assumed_fps: float) -> None:
         self._path = path
-        self._capture = video_capture(str(path.absolute()), cv2.CAP_FFMPEG, {})
+        # Each further thread holds pictures of its own: a Pi's four would take 30 MB more for a film in HD.
+        self._capture = video_capture(str(path.absolute()), cv2.CAP_FFMPEG, {cv2.CAP_PROP_N_THREADS: 1})
         if not self._capture.isOpened():
             self._capture.release()
             raise UnreadableMediaError(

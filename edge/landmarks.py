@@ -70,7 +70,7 @@ def refine(
 def _existing(own_cells: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Which cells of each window lie inside the heatmap, shape (35, 81); none for a landmark that lies outside."""
     columns, rows = own_cells[:, :1] + _COLUMNS, own_cells[:, 1:] + _ROWS
-    inside = ((own_cells >= 0) & (own_cells < HEATMAP_SIZE)).all(axis=1)[:, None]
+    inside = ((own_cells >= 0) & (own_cells < HEATMAP_SIZE)).all(axis=1, keepdims=True)
     found: NDArray[np.bool_] = inside & (columns >= 0) & (columns < HEATMAP_SIZE) & (rows >= 0) & (rows < HEATMAP_SIZE)
     return found
 

@@ -237,13 +237,15 @@ class Link:
             connection.abort()
             return
         self._came_up(connection)
+        # Looked at so often even where nothing happens, so that a broker that has gone silent is noticed in time.
+        look_s = min(1.0, self._settings.keepalive / 4)
         try:
             with self._turn:
                 self._owner.connected(connection)
                 self._owner.work(connection)
                 self._standing = connection
             while not self._stop.is_set():
-                ready = connection.wait(1.0, self._wake_out.fileno())
+                ready = connection.wait(look_s, self._wake_out.fileno())
                 self._drain()
                 with self._turn:
                     connection.handle(ready)

@@ -42,7 +42,7 @@ class MotionGate:
         return int(np.count_nonzero(change > limit)) >= MIN_CELLS
 
     def _thumbnail(self, frame: Frame) -> NDArray[np.uint8]:
-        """A small grey picture of the frame, shape (60, 80); four samples a cell, so its cost hardly grows with size."""
+        """A small grey picture of the frame, shape (60, 80), four samples a cell: its cost hardly grows with size."""
         width_px, height_px = THUMBNAIL_PX
         step_x, step_y = frame.width_px / width_px, frame.height_px / height_px
         to_frame = np.array([[step_x, 0.0, (step_x - 1) / 2], [0.0, step_y, (step_y - 1) / 2], [0.0, 0.0, 1.0]])

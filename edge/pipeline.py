@@ -16,6 +16,11 @@ from edge.pose import Frame
 POLL_S: Final = 0.25
 # Figures are kept of this many frames: a minute at 30 frames per second.
 WINDOW_FRAMES: Final = 1800
+# Searching for people takes several looks, which are tenths of a second on a slow board. A frame of a live source that
+# has become so old by it is not told of: the next one is fresh, and says the same.
+STALE_S: Final = 0.15
+# But if all of them are old for so long, that is better than silence.
+HOLD_BACK_S: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -115,6 +120,7 @@ class Pipeline:
         self._tick = tick
         self._world = world
         self._somebody = False
+        self._fresh_s = monotonic()
         self._due_s = 0.0
 
     def run(self, duration_s: float | None = None) -> Figures:
@@ -134,6 +140,7 @@ class Pipeline:
                     break
             elif self.controls.enabled:
                 self._process(frame)
+            del frame  # its memory takes the next one
         return self.figures
 
     def _wait_for_turn(self, end_s: float) -> None:
@@ -156,12 +163,22 @@ class Pipeline:
         age_s = monotonic() - frame.available_s
         estimate = self._estimator.process(frame)
         # Nobody is said once, when the last person leaves; an empty room is silent.
-        if estimate.poses or self._somebody:
-            self._publish(frame, estimate)
-        self._somebody = bool(estimate.poses)
+        if not self._holds_back(frame, estimate):
+            if estimate.poses or self._somebody:
+                self._publish(frame, estimate)
+            self._somebody = bool(estimate.poses)
         self.figures.count(estimate, age_s)
         for observe in self._observers:
             observe(frame, estimate)
+
+    def _holds_back(self, frame: Frame, estimate: Estimate) -> bool:
+        """Whether this frame is stale, and it is not long since one was not."""
+        now_s = monotonic()
+        stale = estimate.detector_ran and self._source.live and now_s - frame.available_s > STALE_S
+        if stale and now_s - self._fresh_s < HOLD_BACK_S:
+            return True
+        self._fresh_s = now_s
+        return False
 
     def _publish(self, frame: Frame, estimate: Estimate) -> None:
         start = perf_counter()

@@ -1,6 +1,5 @@
 """Our delegate, built, and both TFLite runtimes, as far as they can be had here."""
 
-import importlib.metadata
 import os
 import shlex
 import shutil
@@ -16,6 +15,8 @@ TESTS = Path(__file__).parent
 SOURCE = TESTS / "delegate" / "test_delegate.c"
 FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-D_GNU_SOURCE", "-shared", "-fPIC", "-fvisibility=hidden"]
 TFLITE = "tflite-runtime==2.14.0"
+# What it was built against.
+NUMPY = "numpy==1.26.4"
 ARM64_COMPILER = "aarch64-linux-gnu-gcc"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "edge-pose"
 
@@ -54,8 +55,6 @@ def host_of(name: str) -> Host:
             pytest.skip(
                 f"{TFLITE} has no wheel for Python {sys.version_info[0]}.{sys.version_info[1]}; it ends at 3.11"
             )
-        if importlib.metadata.version("numpy") >= "2":
-            pytest.skip(f"{TFLITE} needs numpy 1")
         paths.append(str(fetch_tflite(f"cp{sys.version_info[0]}{sys.version_info[1]}")))
     return Host(runtime, (sys.executable,), {**os.environ, "PYTHONPATH": ":".join(paths)})
 
@@ -72,20 +71,20 @@ def _emulated(runtime: str) -> Host:
         if version != "3.11":
             pytest.skip(f"{TFLITE} has no wheel for Python {version}; it ends at 3.11")
         platforms = ("--platform=manylinux_2_34_aarch64", "--platform=manylinux2014_aarch64")
-        paths.append(str(fetch_tflite("arm64-cp311", (*platforms, "--python-version=3.11"))))
+        paths.insert(0, str(fetch_tflite("arm64-cp311", (*platforms, "--python-version=3.11"))))
     environment = {**os.environ, "PYTHONHOME": os.environ["ARM64_HOME"], "PYTHONPATH": ":".join(paths)}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     return Host(runtime, tuple(shlex.split(os.environ["ARM64_PYTHON"])), environment, ARM64_COMPILER)
 
 
 def fetch_tflite(tag: str, options: Sequence[str] = ()) -> Path:
-    """tflite-runtime in a folder of the cache, by itself; skips where pip cannot fetch it.
+    """tflite-runtime and its numpy in a folder of the cache; skips where pip cannot fetch them.
 
     `tag` tells that folder from others, `options` tell pip which wheel is wanted.
     """
-    folder = CACHE / f"{TFLITE.replace('==', '-')}-{tag}"
+    folder = CACHE / f"{TFLITE}-{NUMPY}-{tag}".replace("==", "-")
     if not (folder / "tflite_runtime").is_dir():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", TFLITE]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", TFLITE, NUMPY]
         fresh = folder.with_name(f"{folder.name}.{os.getpid()}")
         done = subprocess.run([*command, "--target", str(fresh), *options], check=False, capture_output=True, text=True)
         if done.returncode:

@@ -172,7 +172,6 @@ def test_float16_is_prepared_without_changing_what_it_computes():
 def test_sparse_constants_are_what_they_were(shape):
     rng = np.random.default_rng(0)
     weights = (rng.integers(-127, 128, shape) * (rng.random(shape) < 0.25)).astype(np.int8)
-    assert sparse.worth_it(weights)
     values, sparsity = sparse.encode(weights)
     assert len(values) == np.count_nonzero(weights)
     tensor = schema.TensorT()
@@ -180,9 +179,11 @@ def test_sparse_constants_are_what_they_were(shape):
     assert (fold.dense(tensor, values) == weights).all()
 
 
-def test_dense_weights_and_larger_kernels_are_not_stored_sparsely():
-    assert not sparse.worth_it(np.ones((8, 1, 1, 8), np.int8))
-    assert not sparse.worth_it(np.zeros((8, 3, 3, 8), np.int8))
+def test_only_large_1x1_weights_with_many_zeros_are_stored_sparsely():
+    assert sparse.worth_it(np.zeros((1152, 1, 1, 192), np.int8))
+    assert not sparse.worth_it(np.ones((1152, 1, 1, 192), np.int8))
+    assert not sparse.worth_it(np.zeros((8, 1, 1, 8), np.int8))
+    assert not sparse.worth_it(np.zeros((192, 3, 3, 192), np.int8))
 
 
 def test_the_detector_s_int8_file_is_no_larger_than_upstream_s():

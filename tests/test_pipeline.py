@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -76,7 +77,7 @@ class Frames:
     """Stands for a source: so many frames of 8x8 pixels."""
 
     def __init__(self, count):
-        self.left, self.ended = count, False
+        self.left, self.ended, self.live, self.age_s = count, False, False, 0.0
 
     def read(self, timeout_s):
         assert timeout_s < 1  # a loop that waits longer would be deaf to being stopped
@@ -84,7 +85,7 @@ class Frames:
             self.ended = True
             return None
         self.left -= 1
-        return frame(np.zeros((8, 8, 3), np.uint8))
+        return replace(frame(np.zeros((8, 8, 3), np.uint8)), available_s=time.monotonic() - self.age_s)
 
 
 def scripted(people, controls=None, delay_s=0.0):
@@ -117,6 +118,36 @@ def test_redetect_drops_everybody_once():
     pipeline.run()
     assert script.forgotten == 1
     assert not controls.redetect.is_set()
+
+
+@pytest.mark.parametrize(
+    ("live", "detector_ran", "age_s", "longest_s", "told"),
+    [
+        (True, True, 0.2, 10.0, []),
+        (True, True, 0.2, 0.0, [1, 1, 0]),
+        (True, True, 0.0, 10.0, [1, 1, 0]),
+        (True, False, 0.2, 10.0, [1, 1, 0]),
+        (False, True, 0.2, 10.0, [1, 1, 0]),
+    ],
+)
+def test_a_live_frame_that_a_search_made_old_is_not_told_of(live, detector_ran, age_s, longest_s, told, monkeypatch):
+    monkeypatch.setattr("edge.pipeline.HOLD_BACK_S", longest_s)
+    pipeline, script, messages = scripted([1, 1, 0, 0])
+    source, process = pipeline._source, script.process
+    source.live, source.age_s = live, age_s
+    script.process = lambda picture: Estimate(process(picture).poses, detector_ran)
+    assert pipeline.run().frames_with_people == 2
+    assert [len(message.poses) for message in messages] == told
+
+
+def test_the_goodbye_that_was_held_back_is_said_with_the_next_frame():
+    pipeline, script, messages = scripted([1, 0, 0])
+    source, process = pipeline._source, script.process
+    source.live, source.age_s = True, 0.2
+    searched = [False, True, False]
+    script.process = lambda picture: Estimate(process(picture).poses, searched.pop(0))
+    pipeline.run()
+    assert [len(message.poses) for message in messages] == [1, 0]
 
 
 def test_max_fps_is_kept_by_sleeping():

@@ -1,5 +1,7 @@
 """First half of the build: the float16 models, proved equal to upstream."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ def proof_images(role: str) -> list[NDArray[np.float32]]:
     """Float32 [1, side, side, 3] in the model's input range: two of noise, then six frames of the demo clip."""
     rng = np.random.default_rng(0)
     side, (low, high) = SIDES[role], manifest.INPUT_RANGE[role]
-    pictures: list[NDArray[np.float64]] = [rng.random((side, side, 3)) for _ in range(2)]
+    pictures: list[NDArray[Any]] = [rng.random((side, side, 3)) for _ in range(2)]
     demo = clips.frames(clips.extracted(*clips.DEMO_CLIP), step=60)
     pictures.extend(cv2.resize(frame, (side, side)) / 255.0 for frame in demo)
     return [(low + (high - low) * p[None]).astype(np.float32) for p in pictures[:8]]

@@ -7,6 +7,7 @@ index in the prepared float graph (`surgery.prepare`) after its bottlenecks were
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class Recipe:
 
     def save(self, path: Path) -> None:
         """Write it as one compressed .npz."""
-        arrays: dict[str, NDArray[np.generic]] = {
+        arrays: dict[str, Any] = {
             "grid_tensors": np.array(list(self.grids), np.int32),
             "grid_scales": np.array([scale for scale, _ in self.grids.values()], np.float32),
             "grid_zeros": np.array([zero for _, zero in self.grids.values()], np.int8),

@@ -56,7 +56,7 @@ def _pointwise(model: Model, op: Operator) -> bool:
         return False
     weights = flat.constant(model, op.inputs[1])
     assert weights is not None
-    return weights.shape[1] == 1
+    return bool(weights.shape[1] == 1)
 
 
 def _constants(model: Model, op: Operator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

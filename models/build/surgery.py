@@ -94,7 +94,7 @@ def _pads(model: Model, op: Operator) -> bool:
         return False
     weights = flat.constant(model, op.inputs[1])
     assert weights is not None
-    return op.builtinOptions.padding == SAME and weights.shape[1] > 1
+    return bool(op.builtinOptions.padding == SAME) and weights.shape[1] > 1
 
 
 def _is_linear(model: Model, op: Operator) -> bool:

@@ -35,7 +35,7 @@ class _Writer:
     def __init__(self, model: Model, recipe: Recipe, precision: str) -> None:
         self._model, self._recipe, self._float_ops = model, recipe, recipe.float_ops
         self._graph = model.subgraphs[0]
-        self._sparse = precision == "int8"  # the Edge TPU has no DENSIFY
+        self._sparse_left = sparse.AT_MOST if precision == "int8" else 0  # the Edge TPU has no DENSIFY
         self._operators: list[Operator] = []
         self._dequantized: dict[int, int] = {}
         self._quantized: dict[int, int] = {}
@@ -124,12 +124,13 @@ class _Writer:
         self._operators.append(op)
 
     def _weights(self, weights: NDArray[np.int8], quantization: Any) -> int:  # noqa: ANN401
-        """The tensor that a convolution reads: a constant, or for weights with many zeros what DENSIFY makes of one."""
+        """The tensor that a convolution reads: a constant, or for some with many zeros what DENSIFY makes of one."""
         tensors = self._graph.tensors
-        if not (self._sparse and sparse.worth_it(weights)):
+        if not (self._sparse_left and sparse.worth_it(weights)):
             index = flat.add_constant(self._model, weights, "")
             tensors[index].quantization = quantization
             return index
+        self._sparse_left -= 1
         values, sparsity = sparse.encode(weights)
         source = flat.add_constant(self._model, values, "")
         result = flat.add_tensor(self._model, weights.shape, "", np.int8)
