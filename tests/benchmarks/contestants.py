@@ -72,8 +72,6 @@ class Contestant:
         """Start it on a clip, and wait for its first pose."""
         python, script, *rest = self.command
         environment = dict(os.environ, PYTHONPATH=f"{HERE}:{HERE.parent.parent}", GLOG_minloglevel="3")
-        # Without threads of its own the decoder works only while it is asked, and never while a frame is measured.
-        environment["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "threads;1"
         self._process = subprocess.Popen(
             (python, script, str(clip), repr(time.time()), *rest),
             stdin=subprocess.PIPE,

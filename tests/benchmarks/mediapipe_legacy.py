@@ -23,7 +23,7 @@ class Legacy:
     def process(self, images: Sequence[Image], _times_s: Sequence[float]) -> int:
         return sum(self._pose.process(image).pose_landmarks is not None for image in images)
 
-    def bare(self, count: int) -> None:
+    def bare(self) -> None:
         raise NotImplementedError
 
 

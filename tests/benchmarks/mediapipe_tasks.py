@@ -80,7 +80,7 @@ class Tasks:
             found += bool(self._landmarker.detect_for_video(picture, round(time_s * 1e3)).pose_landmarks)
         return found
 
-    def bare(self, count: int) -> None:
+    def bare(self) -> None:
         raise NotImplementedError
 
 

@@ -98,9 +98,8 @@ class Loop:
         self._source.hand_over(images, times_s)
         return self._found - before
 
-    def bare(self, count: int) -> None:
-        for _ in range(count):
-            self._estimators[0].landmark_model.invoke()
+    def bare(self) -> None:
+        self._estimators[0].landmark_model.invoke()
 
 
 def main(clip: str, started_s: str, *wanted: str) -> None:

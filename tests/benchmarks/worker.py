@@ -2,9 +2,11 @@
 
 Nothing of the project is imported here: MediaPipe's processes run this too, in environments of their own.
 
-    {"block": 30}   decode the next 30 frames of the clip, then process them; answers processor seconds of the
-                    processing alone, as the operating system counts them for all threads of this process
-    {"bare": 30}    invoke the landmark model 30 times by itself; answers processor seconds
+    {"block": 30}   decode and process the next 30 frames of the clip, one by one, as a camera hands them over: fresh;
+                    answers processor seconds of the processing alone, as the operating system counts them for all
+                    threads of this process
+    {"bare": 30}    decode 30 frames and after each invoke the landmark model by itself; answers processor seconds of the
+                    invocations. Decoding takes the caches from both, the loop and the model by itself.
     {"empty": 90, "picture": PATH}  process 90 frames of a picture without people under a camera's noise; answers
                     processor seconds, and in how many somebody was found nevertheless
     {"memory": 60}  process 60 frames, one decoded at a time; answers the process's largest resident memory
@@ -16,14 +18,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# Threads that publish or clean up may have work left when the last frame is done; it is counted too.
-SETTLE_S = 0.03
+# Threads that publish or clean up may have work left when a frame is done; it is counted too.
+SETTLE_S = 0.003
 
 # After a clip's start, so many frames are for finding people.
 FOLLOW = 10
@@ -41,8 +43,13 @@ class Engine(Protocol):
     def process(self, images: Sequence[Image], times_s: Sequence[float]) -> int:
         """Find people in frames that follow each other; returns in how many frames somebody was found."""
 
-    def bare(self, count: int) -> None:
-        """Invoke the landmark model by itself."""
+    def bare(self) -> None:
+        """Invoke the landmark model by itself, once."""
+
+
+def _capture(path: str) -> cv2.VideoCapture:
+    """Decoding without threads of its own, so that nothing is decoded while a frame is measured."""
+    return cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
 
 
 class Clip:
@@ -51,16 +58,20 @@ class Clip:
     def __init__(self, path: str, *, rgb: bool) -> None:
         self._path = path
         self._rgb = rgb
-        self._capture = cv2.VideoCapture(path)
+        self._capture = _capture(path)
         self._interval_s = 1 / (self._capture.get(cv2.CAP_PROP_FPS) or 30.0)
         self._number = 0
+
+    def anew(self) -> Self:
+        """The same clip from its start, for itself."""
+        return type(self)(self._path, rgb=self._rgb)
 
     def start_anew(self, frames: int) -> bool:
         """Go back to the clip's start unless it has so many frames left; returns whether it did."""
         left = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) - self._capture.get(cv2.CAP_PROP_POS_FRAMES)
         if left >= frames:
             return False
-        self._capture = cv2.VideoCapture(self._path)
+        self._capture = _capture(self._path)
         return True
 
     def pass_time(self, frames: int) -> float:
@@ -72,7 +83,7 @@ class Clip:
         """The next frame and its time in seconds."""
         more, image = self._capture.read()
         if not more:
-            self._capture = cv2.VideoCapture(self._path)
+            self._capture = _capture(self._path)
             more, image = self._capture.read()
         if not more:
             sys.exit(f"{self._path}: no frame can be decoded")
@@ -87,11 +98,16 @@ class RawClip:
 
     def __init__(self, path: str, *, rgb: bool) -> None:
         # NAME-WIDTHxHEIGHT.bgr
+        self._path = path
         width, height = map(int, Path(path).stem.rsplit("-", 1)[1].split("x"))
         self._file = Path(path).open("rb")  # noqa: SIM115 -- open for as long as the process lives
         self._image = np.empty((height, width, 3), np.uint8)
         self._rgb = rgb
         self._number = 0
+
+    def anew(self) -> Self:
+        """As of `Clip`."""
+        return type(self)(self._path, rgb=self._rgb)
 
     def pass_time(self, frames: int) -> float:
         """As of `Clip`."""
@@ -135,17 +151,24 @@ def _block(engine: Engine, frames: Clip | RawClip, count: int) -> dict[str, Any]
     if isinstance(frames, Clip) and frames.start_anew(count):
         # People are somewhere else now and are detected again; only frames in which they are followed count.
         engine.process(*zip(*(frames.read() for _ in range(FOLLOW)), strict=True))
-    images, times_s = zip(*(frames.read() for _ in range(count)), strict=True)
-    start_s = time.process_time()
-    found = engine.process(images, times_s)
-    time.sleep(SETTLE_S)
-    return {"cpu_s": time.process_time() - start_s, "frames": count, "found": found}
+    cpu_s, found = 0.0, 0
+    for _ in range(count):
+        image, time_s = frames.read()
+        start_s = time.process_time()
+        found += engine.process([image], [time_s])
+        time.sleep(SETTLE_S)
+        cpu_s += time.process_time() - start_s
+    return {"cpu_s": cpu_s, "frames": count, "found": found}
 
 
-def _bare(engine: Engine, _frames: Clip | RawClip, count: int) -> dict[str, Any]:
-    start_s = time.process_time()
-    engine.bare(count)
-    return {"cpu_s": time.process_time() - start_s, "frames": count}
+def _bare(engine: Engine, frames: Clip | RawClip, count: int) -> dict[str, Any]:
+    others, cpu_s = frames.anew(), 0.0
+    for _ in range(count):
+        others.read()
+        start_s = time.process_time()
+        engine.bare()
+        cpu_s += time.process_time() - start_s
+    return {"cpu_s": cpu_s, "frames": count}
 
 
 def _empty(engine: Engine, frames: Clip | RawClip, count: int, picture: tuple[str, str]) -> dict[str, Any]:
