@@ -5,8 +5,8 @@ Nothing of the project is imported here: MediaPipe's processes run this too, in 
     {"block": 30}   decode and process the next 30 frames of the clip, one by one, as a camera hands them over: fresh;
                     answers processor seconds of the processing alone, as the operating system counts them for all
                     threads of this process
-    {"bare": 30}    decode 30 frames and after each invoke the landmark model by itself; answers processor seconds of the
-                    invocations. Decoding takes the caches from both, the loop and the model by itself.
+    {"bare": 30}    decode 30 frames, and after each invoke the landmark model by itself; answers processor seconds of
+                    that. Decoding takes the caches from both, the loop and the model by itself.
     {"empty": 90, "picture": PATH}  process 90 frames of a picture without people under a camera's noise; answers
                     processor seconds, and in how many somebody was found nevertheless
     {"memory": 60}  process 60 frames, one decoded at a time; answers the process's largest resident memory
