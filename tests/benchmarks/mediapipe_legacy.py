@@ -5,7 +5,7 @@ Usage: python mediapipe_legacy.py CLIP STARTED_S VARIANT LANDMARKS.tflite DETECT
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import mediapipe
@@ -20,8 +20,8 @@ class Legacy:
     def __init__(self, variant: str) -> None:
         self._pose = mediapipe.solutions.pose.Pose(model_complexity={"lite": 0, "full": 1}[variant])
 
-    def process(self, images: Sequence[Image], _times_s: Sequence[float]) -> int:
-        return sum(self._pose.process(image).pose_landmarks is not None for image in images)
+    def process(self, frames: Iterator[tuple[Image, float]]) -> int:
+        return sum(self._pose.process(image).pose_landmarks is not None for image, _ in frames)
 
     def bare(self) -> None:
         raise NotImplementedError

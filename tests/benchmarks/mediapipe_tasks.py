@@ -9,7 +9,7 @@ So the bundle is made here from the same upstream models that the project uses.
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import flatbuffers
@@ -73,9 +73,9 @@ class Tasks:
         )
         self._landmarker = vision.PoseLandmarker.create_from_options(options)
 
-    def process(self, images: Sequence[Image], times_s: Sequence[float]) -> int:
+    def process(self, frames: Iterator[tuple[Image, float]]) -> int:
         found = 0
-        for image, time_s in zip(images, times_s, strict=True):
+        for image, time_s in frames:
             picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
             found += bool(self._landmarker.detect_for_video(picture, round(time_s * 1e3)).pose_landmarks)
         return found

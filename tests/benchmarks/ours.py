@@ -9,7 +9,7 @@ memory, so that decoding the clip is counted for nobody.
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import worker
@@ -27,38 +27,40 @@ TIMEOUT_S = 60.0
 
 
 class HandedOver(Source):
-    """Frames from `hand_over`, which returns when the loop asks for one more than there are."""
+    """Frames from `hand_over`, taken by the loop's own thread as from a file."""
 
     name = "memory"
 
     def __init__(self) -> None:
-        self._frames: list[Frame] = []
+        self._frames: Iterator[tuple[worker.Image, float]] | None = None
         self._changed = threading.Condition()
-        self._waiting = False
         self._number = 0
 
     @property
     def ended(self) -> bool:
         return False
 
-    def hand_over(self, images: Sequence[worker.Image], times_s: Sequence[float]) -> None:
-        numbered = enumerate(zip(images, times_s, strict=True), self._number)
+    def hand_over(self, frames: Iterator[tuple[worker.Image, float]]) -> None:
+        """Returns when the loop asks for one more than there are."""
         with self._changed:
-            now_s, epoch_s = time.monotonic(), time.time()
-            self._frames = [Frame(image, time_s, epoch_s, now_s, number) for number, (image, time_s) in numbered]
-            self._number += len(images)
-            self._waiting = False
+            self._frames = frames
             self._changed.notify_all()
-            if not self._changed.wait_for(lambda: self._waiting, TIMEOUT_S):
+            if not self._changed.wait_for(lambda: self._frames is None, TIMEOUT_S):
                 sys.exit("the loop has stopped")
 
     def read(self, timeout_s: float | None = None) -> Frame | None:
+        frames = self._frames
+        if frames is not None:
+            found = next(frames, None)
+            if found is not None:
+                self._number += 1
+                return Frame(found[0], found[1], time.time(), time.monotonic(), self._number)
         with self._changed:
-            if not self._frames:
-                self._waiting = True
+            if frames is not None:
+                self._frames = None
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: bool(self._frames), timeout_s)
-            return self._frames.pop(0) if self._frames else None
+            self._changed.wait_for(lambda: self._frames is not None, timeout_s)
+        return None
 
     def close(self) -> None:
         pass
@@ -93,9 +95,9 @@ class Loop:
     def _see(self, _frame: Frame, estimate: Estimate) -> None:
         self._found += bool(estimate.poses)
 
-    def process(self, images: Sequence[worker.Image], times_s: Sequence[float]) -> int:
+    def process(self, frames: Iterator[tuple[worker.Image, float]]) -> int:
         before = self._found
-        self._source.hand_over(images, times_s)
+        self._source.hand_over(frames)
         return self._found - before
 
     def bare(self) -> None:

@@ -16,7 +16,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -40,8 +40,12 @@ class Engine(Protocol):
 
     rgb: bool
 
-    def process(self, images: Sequence[Image], times_s: Sequence[float]) -> int:
-        """Find people in frames that follow each other; returns in how many frames somebody was found."""
+    def process(self, frames: Iterator[tuple[Image, float]]) -> int:
+        """Find people in frames that follow each other, each with its time in seconds, taking them one by one.
+
+        Returns:
+            In how many frames somebody was found.
+        """
 
     def bare(self) -> None:
         """Invoke the landmark model by itself, once."""
@@ -125,6 +129,30 @@ class RawClip:
         return self._image, self._number / 30
 
 
+class Metered:
+    """So many frames of a clip, and the processor time from when each is taken until the next is asked for."""
+
+    def __init__(self, frames: Clip | RawClip, count: int) -> None:
+        self.cpu_s = 0.0
+        self._frames, self._left = frames, count
+        self._since_s: float | None = None
+
+    def __iter__(self) -> Iterator[tuple[Image, float]]:
+        return self
+
+    def __next__(self) -> tuple[Image, float]:
+        if self._since_s is not None:
+            time.sleep(SETTLE_S)
+            self.cpu_s += time.process_time() - self._since_s
+            self._since_s = None
+        if not self._left:
+            raise StopIteration
+        self._left -= 1
+        found = self._frames.read()
+        self._since_s = time.process_time()
+        return found
+
+
 def peak_rss_mb() -> float:
     """This process's largest resident memory so far, in MB (1e6 bytes)."""
     found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
@@ -137,8 +165,7 @@ def serve(clip: str, started_s: float, make: Callable[[], Engine]) -> None:
     frames: Clip | RawClip = (RawClip if clip.endswith(".bgr") else Clip)(clip, rgb=engine.rgb)
     found = 0
     while not found:
-        image, time_s = frames.read()
-        found = engine.process([image], [time_s])
+        found = engine.process(iter([frames.read()]))
     _answer({"first_pose_s": time.time() - started_s})
     for line in sys.stdin:
         (what, count), *more = json.loads(line).items()
@@ -150,15 +177,10 @@ def serve(clip: str, started_s: float, make: Callable[[], Engine]) -> None:
 def _block(engine: Engine, frames: Clip | RawClip, count: int) -> dict[str, Any]:
     if isinstance(frames, Clip) and frames.start_anew(count):
         # People are somewhere else now and are detected again; only frames in which they are followed count.
-        engine.process(*zip(*(frames.read() for _ in range(FOLLOW)), strict=True))
-    cpu_s, found = 0.0, 0
-    for _ in range(count):
-        image, time_s = frames.read()
-        start_s = time.process_time()
-        found += engine.process([image], [time_s])
-        time.sleep(SETTLE_S)
-        cpu_s += time.process_time() - start_s
-    return {"cpu_s": cpu_s, "frames": count, "found": found}
+        engine.process(Metered(frames, FOLLOW))
+    metered = Metered(frames, count)
+    found = engine.process(metered)
+    return {"cpu_s": metered.cpu_s, "frames": count, "found": found}
 
 
 def _bare(engine: Engine, frames: Clip | RawClip, count: int) -> dict[str, Any]:
@@ -188,14 +210,11 @@ def _empty(engine: Engine, frames: Clip | RawClip, count: int, picture: tuple[st
 
 def _show(engine: Engine, pictures: Sequence[Image], start_s: float, count: int) -> int:
     """Show pictures in turn at 30 frames per second of the clip's time; returns how many had people."""
-    times_s = [start_s + (number + 1) / 30 for number in range(count)]
-    return engine.process([pictures[number % len(pictures)] for number in range(count)], times_s)
+    return engine.process((pictures[number % len(pictures)], start_s + (number + 1) / 30) for number in range(count))
 
 
 def _memory(engine: Engine, frames: Clip | RawClip, count: int) -> dict[str, Any]:
-    for _ in range(count):
-        image, time_s = frames.read()
-        engine.process([image], [time_s])
+    engine.process(frames.read() for _ in range(count))
     return {"peak_rss_mb": peak_rss_mb()}
 
 
