@@ -125,13 +125,11 @@ class Detector:
         self._min_score = min_score
         self._anchors = make_anchors()
         self._crop = np.zeros((model.input_size_px, model.input_size_px, 3), dtype=np.uint8)
-        self._sampler = roi.Sampler(model.input_size_px, model.input_size_px)
 
     def detect(self, frame: Frame) -> list[Detection]:
         """The people in the frame, best first, in frame px."""
         letterbox = roi.whole_frame(frame)
-        to_frame = roi.crop_to_frame(letterbox, self._model.input_size_px)
-        self._sampler.sample(frame, to_frame, self._crop, zero_border=True)
+        roi.sample(frame, letterbox, self._crop, zero_border=True)
         self._model.set_image(self._crop, frame.color)
         self._model.invoke()
         scores, geometry = decode(

@@ -87,14 +87,13 @@ class LandmarkModel:
         self._model = model
         self._world = world
         self._crop = np.zeros((model.input_size_px, model.input_size_px, 3), dtype=np.uint8)
-        self._sampler = roi.Sampler(model.input_size_px, model.input_size_px)
         # The float models have all five values in one output; integer ones need a scale for each unit.
         self._joined = model.has_output("landmarks")
         self._read_confidences = model.reader("heatmap", sigmoid)
 
     def load(self, frame: Frame, region: Roi) -> None:
         """Sample the region into the model's input."""
-        self._sampler.sample(frame, roi.crop_to_frame(region, self._model.input_size_px), self._crop)
+        roi.sample(frame, region, self._crop, zero_border=False)
         self._model.set_image(self._crop, frame.color)
 
     def infer(self, region: Roi) -> Landmarks:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.pose import Frame
-from edge.roi import Sampler
+from edge.roi import warp
 
 # A person far enough to be three of these cells high is too far for the detector, which sees 224 px.
 THUMBNAIL_PX: Final = (80, 60)
@@ -26,27 +26,27 @@ class MotionGate:
 
     def __init__(self) -> None:
         self._reference: NDArray[np.uint8] | None = None
-        self._sampler = Sampler(*THUMBNAIL_PX)
 
     def keep(self, frame: Frame) -> None:
         """Make this frame the one that others are compared with."""
-        self._reference = self._thumbnail(frame)
+        self._reference = _thumbnail(frame)
 
     def moved(self, frame: Frame) -> bool:
         """Whether something has moved since the reference frame; True if there is none."""
         if self._reference is None:
             return True
-        change = cv2.absdiff(self._thumbnail(frame), self._reference)
+        change = cv2.absdiff(_thumbnail(frame), self._reference)
         usual = float(np.percentile(change, 80))
         limit = min(max(MIN_CHANGE, NOISE_FACTOR * usual), MAX_CHANGE)
         return int(np.count_nonzero(change > limit)) >= MIN_CELLS
 
-    def _thumbnail(self, frame: Frame) -> NDArray[np.uint8]:
-        """A small grey picture of the frame, shape (60, 80), four samples a cell: its cost hardly grows with size."""
-        width_px, height_px = THUMBNAIL_PX
-        step_x, step_y = frame.width_px / width_px, frame.height_px / height_px
-        to_frame = np.array([[step_x, 0.0, (step_x - 1) / 2], [0.0, step_y, (step_y - 1) / 2], [0.0, 0.0, 1.0]])
-        small = np.empty((height_px, width_px, 3), dtype=np.uint8)
-        # As the crops are sampled, and not by resize: a turned camera gives the same thumbnail, to the bit.
-        self._sampler.sample(frame, to_frame, small)
-        return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+
+def _thumbnail(frame: Frame) -> NDArray[np.uint8]:
+    """A small grey picture of the frame, shape (60, 80), four samples a cell: its cost hardly grows with size."""
+    width_px, height_px = THUMBNAIL_PX
+    step_x, step_y = frame.width_px / width_px, frame.height_px / height_px
+    to_frame = np.array([[step_x, 0.0, (step_x - 1) / 2], [0.0, step_y, (step_y - 1) / 2], [0.0, 0.0, 1.0]])
+    small = np.empty((height_px, width_px, 3), dtype=np.uint8)
+    # As the crops are sampled, and not by resize: a turned camera gives the same thumbnail, to the bit.
+    warp(frame, to_frame, small)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), dtype=np.uint8)

@@ -21,8 +21,9 @@ ROI_SCALE: Final = 1.25
 # from a PC, and of that an integer landmark model makes pixels.
 _DETECTION_STEPS: Final = np.array([256.0, 256.0, 256.0, 16384.0])
 
-# Sampling points are rounded to this fraction of a pixel; bilinear sampling itself goes by 32nds.
-_FRACTIONS_PX: Final = 2048.0
+# See `warp`. A thousandth is no sum of powers of two, as the offsets of regions are: added to one it makes no half.
+_STEP_PX: Final = 1 / 1024
+_OFF_HALVES_PX: Final = _STEP_PX / 1000
 # A region smaller than this is enlarged sixteenfold for the model: no joint can be told from the next.
 MIN_SIDE_PX: Final = 16.0
 # Of somebody so near that the region is larger than this many frames, nothing is in view that could be followed.
@@ -117,59 +118,39 @@ def crop_to_frame(roi: Roi, size_px: int) -> NDArray[np.float64]:
     )
 
 
-class Sampler:
-    """Samples pictures of one size out of frames; its memory is allocated once.
+def sample(frame: Frame, roi: Roi, out: NDArray[np.uint8], *, zero_border: bool) -> None:
+    """Sample the ROI into `out`, shape (S, S, 3), uint8, as of `warp`."""
+    warp(frame, crop_to_frame(roi, out.shape[0]), out, zero_border=zero_border)
+
+
+def warp(frame: Frame, to_frame: NDArray[np.float64], out: NDArray[np.uint8], *, zero_border: bool = False) -> None:
+    """Sample a picture from the frame's buffer: one warp that crops, scales, turns and mirrors at once.
+
+    Bilinear without anti-aliasing, as the models were trained and as MediaPipe does it. The channels stay in the
+    buffer's order. A buffer that is turned or mirrored gives the same picture, to the bit: the landmark model is
+    sensitive enough to show a grey level.
 
     Args:
-        width_px: of the pictures.
-        height_px: of the pictures.
+        frame: where to sample from.
+        to_frame: the affine map from px of the picture to frame px, shape (3, 3).
+        out: the picture, written in place, shape (H, W, 3), uint8.
+        zero_border: pixels outside the frame are black (the detector's letterbox); otherwise the edge is repeated.
     """
-
-    def __init__(self, width_px: int, height_px: int) -> None:
-        self._width_px, self._height_px = width_px, height_px
-        self._counted = np.arange(max(width_px, height_px), dtype=np.float64)
-        self._at_x_px, self._at_y_px = np.empty((2, height_px, width_px), dtype=np.float32)
-
-    def sample(
-        self, frame: Frame, to_frame: NDArray[np.float64], out: NDArray[np.uint8], *, zero_border: bool = False
-    ) -> None:
-        """Sample a picture from the frame's buffer: one warp that crops, scales, turns and mirrors at once.
-
-        Bilinear without anti-aliasing, as the models were trained and as MediaPipe does it. The channels stay in the
-        buffer's order.
-
-        Args:
-            frame: where to sample from.
-            to_frame: the affine map from px of the picture to frame px, shape (3, 3).
-            out: written in place, shape (height, width, 3), uint8.
-            zero_border: pixels outside the frame are black (the detector's letterbox); otherwise the edge is repeated.
-        """
-        # Not warpAffine, which rounds the matrix, so that a turned buffer gives another crop, and the landmark model is
-        # sensitive enough to show it; and not warpPerspective, which divides for every pixel and takes a third longer.
-        self._find_points(frame, to_frame)
-        border = cv2.BORDER_CONSTANT if zero_border else cv2.BORDER_REPLICATE
-        cv2.remap(frame.image, self._at_x_px, self._at_y_px, cv2.INTER_LINEAR, dst=out, borderMode=border)
-
-    def _find_points(self, frame: Frame, to_frame: NDArray[np.float64]) -> None:
-        """Where in the frame's buffer each pixel is sampled: a sum of what its column and what its row contributes."""
-        along = to_frame[:2, :2, None] * self._counted  # axis of the frame, axis of the picture, column or row
-        along[:, 1] += to_frame[:2, 2:]
-        # Rounded in the frame, to fractions that a float32 sum holds exactly; all that comes then is exact, since a
-        # buffer is turned and mirrored by whole pixels: it is sampled alike however it lies.
-        along *= _FRACTIONS_PX
-        np.rint(along, out=along)
-        along *= 1.0 / _FRACTIONS_PX
-        to_buffer = frame.to_buffer()
-        along = (to_buffer[:2, :2] @ along.reshape(2, -1)).reshape(along.shape)
-        along[:, 1] += to_buffer[:2, 2:]
-        columns, rows = along.astype(np.float32)[:, :, :, None].swapaxes(0, 1)
-        for axis, at_px in enumerate((self._at_x_px, self._at_y_px)):
-            np.add(rows[axis, : self._height_px], columns[axis, : self._width_px].T, out=at_px)
-
-
-def sample(frame: Frame, roi: Roi, out: NDArray[np.uint8], *, zero_border: bool) -> None:
-    """Sample the ROI into `out`, shape (S, S, 3), uint8; whoever does it often keeps a `Sampler`."""
-    Sampler(out.shape[1], out.shape[0]).sample(frame, crop_to_frame(roi, out.shape[0]), out, zero_border=zero_border)
+    # OpenCV rounds what a pixel's row and its column contribute to 1024ths of a px, adds them, and rounds the sum to
+    # 32nds, halves upwards. Upwards is the other direction along an axis that runs the other way round in the buffer;
+    # one step less there turns it back. The first rounding must not meet halves for that, which are common where the
+    # region is upright: they are moved a little.
+    matrix = (frame.to_buffer() @ to_frame)[:2]
+    backwards = frame.to_buffer()[:2, :2].sum(axis=1) < 0
+    matrix[:, 2] += np.where(backwards, -_STEP_PX - _OFF_HALVES_PX, _OFF_HALVES_PX)
+    cv2.warpAffine(
+        frame.image,
+        matrix,
+        (out.shape[1], out.shape[0]),
+        dst=out,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT if zero_border else cv2.BORDER_REPLICATE,
+    )
 
 
 def project(roi: Roi, points_norm: NDArray[np.float32]) -> NDArray[np.float32]:
