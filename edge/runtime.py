@@ -1,7 +1,6 @@
 """Run a .tflite model: picture in, outputs by name. The only file that knows the TFLite runtimes and devices."""
 
 import importlib
-import importlib.metadata
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +53,9 @@ def load_runtime(choice: str = "auto") -> Runtime:
     for name in names:
         try:
             module = importlib.import_module(RUNTIMES[name])
-            return Runtime(name, importlib.metadata.version(name), module)
+            # As the package says it: importlib.metadata is slow to import, and has nothing to add.
+            package = importlib.import_module(RUNTIMES[name].partition(".")[0])
+            return Runtime(name, str(package.__version__), module)
         except ImportError as error:
             reasons.append(f"{name}: {error}")
     install = "pip install 'edge-pose[tflite]'" if choice == "tflite-runtime" else "pip install ai-edge-litert"
