@@ -1,8 +1,9 @@
-"""Finding people: what the detector proposes, looked at by the landmark model, the heatmap as judge. Sees no pixels.
+"""Finding people: what the detector proposes, looked at by the landmark model, all clues weighed. Sees no pixels.
 
 The usual way takes the detector's best box at a score of 0.5, looks once, and believes it. Here it is asked for more
-boxes at a lower score. Each is looked at twice, the second time from the region that the first look's landmarks
-describe, and whatever the landmark model does not recognise is dropped.
+boxes at a lower score. Each is looked at three times, every time from the region that the landmarks of the look before
+describe, and the detector is asked again with a margin round the picture: it is unsure of whom it sees too large or at
+an edge. Whatever the landmark model does not recognise is dropped.
 """
 
 import math
@@ -11,13 +12,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge import association, roi
-from edge.evidence import Weights, score_logit
+from edge.evidence import UNSEEN, Clues, Weights, clues_of, mean_clues, score_logit
 from edge.pose import Detection, Landmarks, Roi
 
 Look = Callable[[Roi], Landmarks]
 
+# Whoever is not dismissed at the first look is looked at so often.
+LOOKS: Final = 3
 # A first look with less than this for it (log-odds) is not worth a second.
 HOPELESS: Final = -4.0
+# How much larger than the frame the picture is in which the detector looks again.
+WIDER: Final = 1.5
+# A detection is of a person whose region's centre is within so many sides of its own.
+SAME_PLACE: Final = 0.3
+# Two detections this near to each other, in sides, and this alike in size are looked at once.
+ALIKE_SIDES, ALIKE_SCALING = 0.1, 1.2
 # Beyond these log-odds people are people, and the nearest are taken first: being twice as large is worth so much.
 SURE: Final = 3.0
 NEARNESS: Final = 1.5
@@ -25,17 +34,19 @@ NEARNESS: Final = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One look of the landmark model.
+    """What the landmark model saw of one person in one frame.
 
     Attributes:
         region: where it looked.
         found: what it saw there.
+        clues: of all its looks.
         detector_logit: how sure the detector was of somebody there.
         log_odds: that it is a person.
     """
 
     region: Roi
     found: Landmarks
+    clues: Clues
     detector_logit: float
     log_odds: float
 
@@ -53,26 +64,37 @@ class Finder:
         size_px: the frame's width and height.
         min_presence: what the landmark model gives less than this is nobody.
         look: runs the landmark model on a region of the current frame.
+        wider: what the detector sees in the current frame with a margin round it; it runs at the first call.
     """
 
     weights: Weights
     size_px: tuple[int, int]
     min_presence: float
     look: Look
+    wider: Callable[[], Sequence[Detection]]
 
     def once(self, detections: Iterable[Detection], wanted: int) -> list[Sighting]:
         """The plain way: so many of the detector's best are looked at once."""
         regions = ((roi.from_detection(detection), detection.score) for detection in detections)
         chosen = [(region, score) for region, score in regions if roi.usable(region, *self.size_px)][:wanted]
-        seen = [self._see(region, score_logit(score)) for region, score in chosen]
+        seen = [self.see(region, score_logit(score)) for region, score in chosen]
         return [sighting for sighting in seen if self._somebody(sighting)]
 
-    def twice(self, detections: Iterable[Detection], held: Sequence[Sighting]) -> list[Sighting]:
-        """The people among the detections who are not held yet, the likeliest and nearest first."""
+    def closely(
+        self, detections: Sequence[Detection], held: Sequence[Sighting], limit: int, *, thorough: bool
+    ) -> list[Sighting]:
+        """The people among the detections who are not held yet, the likeliest and nearest first.
+
+        Args:
+            detections: best first.
+            held: who is known already.
+            limit: so many detections are looked at.
+            thorough: twice as many, and as many of the wider picture's.
+        """
         seen: list[Sighting] = []
-        for detection in detections:
-            sighting = self._see_twice(detection)
-            if sighting is not None and self._somebody(sighting):
+        for region, logit in self._candidates(detections, limit, thorough=thorough):
+            sighting = self._see_closely(region, logit, detections)
+            if self._somebody(sighting):
                 seen.append(sighting)
         seen.sort(key=lambda sighting: -sighting.log_odds)
         people: list[Sighting] = []
@@ -81,30 +103,59 @@ class Finder:
                 people.append(sighting)
         return sorted(people, key=_rank)
 
-    def _see_twice(self, detection: Detection) -> Sighting | None:
-        region, logit = roi.from_detection(detection), score_logit(detection.score)
-        if not roi.usable(region, *self.size_px):
-            return None
-        first = self._see(region, logit)
-        closer = first.next_region()
-        if first.log_odds < HOPELESS or not roi.usable(closer, *self.size_px):
-            return first
-        second = self._see(closer, logit)
-        return second if second.log_odds >= first.log_odds else first
+    def _candidates(self, detections: Sequence[Detection], limit: int, *, thorough: bool) -> list[tuple[Roi, float]]:
+        """Regions worth a look, with the detector's logit; none is almost the same as another."""
+        chosen: list[tuple[Roi, float]] = []
+        proposed = (*detections[: 2 * limit], *self.wider()[: 2 * limit]) if thorough else detections[:limit]
+        for detection in proposed:
+            region = roi.from_detection(detection)
+            if roi.usable(region, *self.size_px) and not any(_alike(region, other) for other, _ in chosen):
+                chosen.append((region, score_logit(detection.score)))
+        return chosen
+
+    def _see_closely(self, region: Roi, logit: float, detections: Sequence[Detection]) -> Sighting:
+        looks = [self.see(region, logit)]
+        if looks[0].log_odds < HOPELESS:
+            return looks[0]
+        while len(looks) < LOOKS and roi.usable(closer := looks[-1].next_region(), *self.size_px):
+            looks.append(self.see(closer, logit))
+        logit = self.detector_logit(looks[-1].next_region(), detections)
+        clues = mean_clues([look.clues for look in looks])
+        best = max(looks, key=lambda look: look.clues.peak)
+        return Sighting(best.region, best.found, clues, logit, self.weights.log_odds(clues, logit))
+
+    def detector_logit(self, region: Roi, detections: Sequence[Detection]) -> float:
+        """How sure the detector is of somebody in the region, both pictures' mean."""
+        return (logit_of(region, detections) + logit_of(region, self.wider())) / 2
 
     def _somebody(self, sighting: Sighting) -> bool:
         """Whether the landmark model thinks so at all, and could go on from there."""
         return sighting.found.presence >= self.min_presence and roi.usable(sighting.next_region(), *self.size_px)
 
-    def _see(self, region: Roi, detector_logit: float) -> Sighting:
+    def see(self, region: Roi, detector_logit: float) -> Sighting:
+        """One look."""
         found = self.look(region)
-        return Sighting(region, found, detector_logit, self.weights.log_odds(found.peak, detector_logit))
+        clues = clues_of(found, region)
+        return Sighting(region, found, clues, detector_logit, self.weights.log_odds(clues, detector_logit))
+
+
+def logit_of(region: Roi, detections: Sequence[Detection]) -> float:
+    """The detector's logit of the detection nearest to the region."""
+    regions = [roi.from_detection(detection) for detection in detections]
+    match = association.nearest(region, regions, SAME_PLACE)
+    return UNSEEN if match is None else score_logit(detections[match].score)
 
 
 def same_person(first: Sighting, second: Sighting) -> bool:
     """Whether two looks are at one person."""
     side_px = min(first.region.side_px, second.region.side_px)
     return association.same_joints(first.found.keypoints_px, second.found.keypoints_px, side_px)
+
+
+def _alike(first: Roi, second: Roi) -> bool:
+    larger, smaller = max(first.side_px, second.side_px), min(first.side_px, second.side_px)
+    apart = math.hypot(first.x_px - second.x_px, first.y_px - second.y_px)
+    return apart < ALIKE_SIDES * larger and larger < ALIKE_SCALING * smaller
 
 
 def _rank(sighting: Sighting) -> float:

@@ -115,11 +115,11 @@ class TrackerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
             "is looked at once and believed, as MediaPipe does it"
         ),
     ] = "verified"
-    candidates: Annotated[int, _doc("detections looked at when one more person is wanted", ge=1, le=10)] = 3
-    candidate_score: Annotated[float, _doc("a detection below this score is not looked at, 0 to 1", ge=0, le=1)] = 0.1
+    candidates: Annotated[int, _doc("detections looked at when one more person is wanted", ge=1, le=10)] = 4
+    candidate_score: Annotated[float, _doc("a detection below this score is not looked at, 0 to 1", ge=0, le=1)] = 0.05
     min_score: Annotated[
         float, _doc("nobody is published before the probability of a person has reached this, 0 to 1", ge=0, le=1)
-    ] = 0.78
+    ] = 0.75
     verify_interval: Annotated[
         float, _doc("seconds between looks of the detector at people who are followed; 0 is never", ge=0)
     ] = 5.0
@@ -129,7 +129,14 @@ class TrackerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     search_interval: Annotated[
         float, _doc("seconds between looks for more people while fewer than max_people are held", ge=0)
     ] = 0.5
-    min_presence: Annotated[float, _doc("below this pose presence a person is lost, 0 to 1", ge=0, le=1)] = 0.5
+    min_presence: Annotated[
+        float,
+        _doc(
+            "below this pose presence, 0 to 1, nobody is found, and with acquisition single a person is lost",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.5
 
 
 class SmoothingSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

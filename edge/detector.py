@@ -5,6 +5,7 @@ pose_detection graph (Apache-2.0).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -126,9 +127,15 @@ class Detector:
         self._anchors = make_anchors()
         self._crop = np.zeros((model.input_size_px, model.input_size_px, 3), dtype=np.uint8)
 
-    def detect(self, frame: Frame) -> list[Detection]:
-        """The people in the frame, best first, in frame px."""
+    def detect(self, frame: Frame, margin: float = 1.0) -> list[Detection]:
+        """The people in the frame, best first, in frame px.
+
+        Args:
+            frame: where to look.
+            margin: how much larger than the frame the picture is in which it is shown to the network.
+        """
         letterbox = roi.whole_frame(frame)
+        letterbox = replace(letterbox, side_px=letterbox.side_px * margin)
         roi.sample(frame, letterbox, self._crop, zero_border=True)
         self._model.set_image(self._crop, frame.color)
         self._model.invoke()

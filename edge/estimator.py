@@ -3,20 +3,21 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
 from edge import roi
-from edge.acquisition import Finder, Sighting
+from edge.acquisition import WIDER, Finder, Sighting
 from edge.config import Settings
 from edge.detector import Detector
-from edge.evidence import weights_for
+from edge.evidence import clues_of, weights_for
 from edge.landmarks import LandmarkModel
 from edge.manifest import ModelStore
 from edge.motion import MotionGate
-from edge.pose import Frame, Landmarks, Pose, Roi
+from edge.pose import Detection, Frame, Landmarks, Pose, Roi
 from edge.runtime import load_runtime, open_model
 from edge.smoothing import PoseSmoother
 from edge.tracker import Person, Tracker
@@ -94,7 +95,8 @@ class PoseEstimator:
         poses: dict[int, Pose] = {}
         for person in list(self._tracker.people):
             self._follow(frame, person, estimate, poses)
-        if search:
+        # Where the last one held was lost just now, whoever else is there is looked for in the same frame.
+        if search or self._tracker.wants_detection(frame.time_s, lambda: False):
             self._search(frame, estimate, poses, patient=not alone)
         kept = {person.id for person in self._tracker.settle(frame.time_s) if person.confirmed}
         estimate.poses = [pose for person_id, pose in poses.items() if person_id in kept]
@@ -108,7 +110,8 @@ class PoseEstimator:
         region = person.roi
         found = self._look(frame, region, estimate)
         logit = person.last.detector_logit
-        seen = Sighting(region, found, logit, self._weights.log_odds(found.peak, logit))
+        clues = clues_of(found, region)
+        seen = Sighting(region, found, clues, logit, self._weights.log_odds(clues, logit))
         raw_px = found.keypoints_px
         found = self._smoothed(person.id, found, frame.time_s, estimate)
         size_px = frame.width_px, frame.height_px
@@ -117,14 +120,14 @@ class PoseEstimator:
             poses[person.id] = Pose(person.id, person.score, "tracked", points, found.world_m, region, raw_px)
 
     def _search(self, frame: Frame, estimate: Estimate, poses: dict[int, Pose], *, patient: bool) -> None:
-        with _timed(estimate, "detect"):
-            detections = self._detector.detect(frame)
+        detections = self._detect(frame, estimate, 1.0)
         estimate.detector_ran = True
         finder = Finder(
             self._weights,
             (frame.width_px, frame.height_px),
             self._tracker.rules.min_presence,
             lambda region: self._look(frame, region, estimate),
+            cache(lambda: self._detect(frame, estimate, WIDER)),
         )
         for person in self._tracker.search(detections, finder, frame.time_s, patient=patient):
             found = self._smoothed(person.id, person.last.found, frame.time_s, estimate)
@@ -132,6 +135,10 @@ class PoseEstimator:
             poses[person.id] = Pose(person.id, person.score, "detected", points, found.world_m, region, raw_px)
         if not self._tracker.people:
             self._motion.keep(frame)
+
+    def _detect(self, frame: Frame, estimate: Estimate, margin: float) -> list[Detection]:
+        with _timed(estimate, "detect"):
+            return self._detector.detect(frame, margin)
 
     def _look(self, frame: Frame, region: Roi, estimate: Estimate) -> Landmarks:
         with _timed(estimate, "warp"):

@@ -30,7 +30,7 @@ THRESHOLDS: Final = (0.1, 0.2)
 MARGIN: Final = 0.25
 BOOTSTRAP_ROUNDS: Final = 10_000
 # In a cut-out that holds a person, the likeliest thing is that person, unless next to nothing is seen.
-KNOWN_TO_BE_THERE: Final = 0.05
+KNOWN_TO_BE_THERE: Final = 0.02
 
 
 class Accuracy(msgspec.Struct, frozen=True):
@@ -124,23 +124,24 @@ def score(people: Sequence[AnnotatedPerson], settings: Settings) -> Score:
         EdgePoseError: a picture or a model that cannot be read.
     """
     known = min(KNOWN_TO_BE_THERE, settings.tracker.min_score)
-    alone = msgspec.structs.replace(settings.tracker, max_people=1, min_score=known, candidate_score=known)
+    alone = msgspec.structs.replace(settings.tracker, max_people=1)
+    as_predict = PoseEstimator(msgspec.structs.replace(settings, tracker=alone))
     if alone.acquisition != "single":
-        alone = msgspec.structs.replace(alone, min_presence=0.0)
+        alone = msgspec.structs.replace(alone, min_score=known, min_presence=0.0)
     estimator = PoseEstimator(msgspec.structs.replace(settings, tracker=alone))
     entry = estimator.landmark_model.entry
     name = f"{entry.variant} {entry.precision}"
     rows, published = [], []
-    for number, (person, frame, offset_px) in enumerate(_cut_out(people, settings), start=1):
+    for number, (person, frame, offset_px) in enumerate(cut_out(people, settings), start=1):
         poses = estimator.process(frame, alone=True).poses
         rows.append(_distances(person, poses[0].keypoints_px[:, :2] + offset_px) if poses else np.full(17, np.nan))
-        published.append(bool(poses) and poses[0].score >= settings.tracker.min_score)
+        published.append(bool(as_predict.process(frame, alone=True).poses))
         _progress(f"{name}: {number} of {len(people)} people")
     _progress("")
     return Score(name, np.array(rows), np.array(published))
 
 
-def _cut_out(
+def cut_out(
     people: Sequence[AnnotatedPerson], settings: Settings
 ) -> Iterator[tuple[AnnotatedPerson, Frame, NDArray[np.float32]]]:
     """Each person with their part of the picture and where it begins, px."""

@@ -1,47 +1,107 @@
-"""How likely is it that this is a person? Measured evidence, added up as log-odds.
+"""How likely is it that this is a person? Measured clues, added up as log-odds.
 
-Presence does not tell people from furniture: the model gives a bowl of fruit 0.98. What does is the mean of the
-heatmap's peaks (`Landmarks.peak`), and how sure the detector was when it last looked. With these two known, presence
-adds nothing.
+No single one tells people from furniture: the model gives a bowl of fruit a presence of 0.98. Together they do: how
+clearly the heatmap shows the joints, whether the limbs are where a body has them, and how sure the detector was when
+it last looked. Which clues count was measured: `python -m tests.benchmarks.fit_score`.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# A detector's score as a logit is cut off here: nothing seen is as good as a score of 0.05.
-LOWEST_LOGIT, HIGHEST_LOGIT = -3.0, 3.0
+from edge.pose import Landmarks, Roi
+
+# A detector's score as a logit is cut off here: nothing seen is as good as a score of 0.03.
+LOWEST_LOGIT, HIGHEST_LOGIT = -3.5, 3.5
 UNSEEN: Final = LOWEST_LOGIT
+# So is a presence, which the model gives as next to 0 or 1 far too often.
+MOST_PRESENCE: Final = 6.0
+
+# Shoulders, elbows, knees and ankles, the left one first.
+_JOINTS = [11, 12, 13, 14, 25, 26, 27, 28]
+
+
+@dataclass(frozen=True, slots=True)
+class Clues:
+    """What one look of the landmark model tells, or the mean of several.
+
+    Attributes:
+        peak: mean of the heatmap's peaks, 0 to 1.
+        presence: the model's own opinion, a logit.
+        shins: how far the ankles are below the knees, in sides of the region, along the body.
+        upper_arms: their mean length, in sides of the region.
+    """
+
+    peak: float
+    presence: float
+    shins: float
+    upper_arms: float
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A logistic fit: log-odds = bias + peak x (mean of the heatmap's peaks) + detector x (logit of its score)."""
+    """A logistic fit: log-odds = bias + the weighted sum of the clues and of the detector's logit."""
 
     bias: float
     peak: float
+    presence: float
+    shins: float
+    upper_arms: float
     detector: float
 
-    def log_odds(self, peak: float, detector_logit: float) -> float:
+    def log_odds(self, clues: Clues, detector_logit: float) -> float:
         """Log-odds that this is a person; minus infinity for what is no number."""
-        value = self.bias + self.peak * peak + self.detector * detector_logit
+        value = (
+            self.bias
+            + self.peak * clues.peak
+            + self.presence * clues.presence
+            + self.shins * clues.shins
+            + self.upper_arms * clues.upper_arms
+            + self.detector * detector_logit
+        )
         return value if math.isfinite(value) else -math.inf
 
 
 # Fitted by `python -m tests.benchmarks.fit_score` on scenes that score nothing. A precision that is not named has its
 # float model's weights, a model that is not named those of full.
 WEIGHTS: Final = {
-    ("lite", "float16"): Weights(-6.32, 17.5, 0.69),
-    ("lite", "int8"): Weights(-7.20, 19.3, 0.61),
-    ("full", "float16"): Weights(-5.78, 14.7, 0.50),
-    ("full", "int8"): Weights(-7.93, 18.5, 0.55),
+    ("lite", "float16"): Weights(-10.25, 17.57, 0.28, 9.73, 29.19, 0.74),
+    ("lite", "int8"): Weights(-10.25, 17.57, 0.28, 9.73, 29.19, 0.74),
+    ("full", "float16"): Weights(-11.02, 17.88, 0.34, 9.42, 28.22, 0.95),
+    ("full", "int8"): Weights(-11.02, 17.88, 0.34, 9.42, 28.22, 0.95),
 }
+
+
+def clues_of(found: Landmarks, region: Roi) -> Clues:
+    """What a look at a region tells."""
+    left, right, left_elbow, right_elbow, *legs = found.keypoints_px[_JOINTS, :2].tolist()
+    cos, sin = math.cos(region.rotation_rad) / region.side_px, math.sin(region.rotation_rad) / region.side_px
+    knees, ankles = (legs[0], legs[1]), (legs[2], legs[3])
+    x, y = (sum(ankle[axis] - knee[axis] for ankle, knee in zip(ankles, knees, strict=True)) / 2 for axis in (0, 1))
+    arms = math.dist(left, left_elbow) + math.dist(right, right_elbow)
+    return Clues(
+        peak=found.peak,
+        presence=_logit(found.presence, MOST_PRESENCE),
+        shins=y * cos - x * sin,
+        upper_arms=arms / 2 / region.side_px,
+    )
+
+
+def mean_clues(looks: Sequence[Clues]) -> Clues:
+    """The mean of several looks."""
+    share = 1.0 / len(looks)
+    return Clues(
+        peak=sum(look.peak for look in looks) * share,
+        presence=sum(look.presence for look in looks) * share,
+        shins=sum(look.shins for look in looks) * share,
+        upper_arms=sum(look.upper_arms for look in looks) * share,
+    )
 
 
 def score_logit(score: float) -> float:
     """The logit of a detector's score, cut off at both ends."""
-    inside = min(max(score, 1e-6), 1.0 - 1e-6)
-    return min(max(math.log(inside / (1.0 - inside)), LOWEST_LOGIT), HIGHEST_LOGIT)
+    return _logit(score, HIGHEST_LOGIT)
 
 
 def probability(log_odds: float) -> float:
@@ -53,3 +113,8 @@ def weights_for(variant: str, precision: str) -> Weights:
     """The weights of a landmark model."""
     exact = WEIGHTS.get((variant, precision.removesuffix("-full")))
     return exact or WEIGHTS.get((variant, "float16"), WEIGHTS["full", "float16"])
+
+
+def _logit(share: float, most: float) -> float:
+    inside = min(max(share, 1e-6), 1.0 - 1e-6)
+    return min(max(math.log(inside / (1.0 - inside)), -most), most)

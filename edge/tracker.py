@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, count
 from typing import Final
 
 from edge import acquisition, association, roi
-from edge.acquisition import Finder, Sighting
+from edge.acquisition import SAME_PLACE, Finder, Sighting
 from edge.association import Memory, Trail
 from edge.config import TrackerSettings
 from edge.evidence import UNSEEN, Weights, probability, score_logit
@@ -35,8 +35,8 @@ SEARCH_AGAIN_S: Final = 0.1
 KNOWN_S: Final = 0.3
 # Whoever is in doubt is looked for by the detector so often.
 DOUBT_INTERVAL_S: Final = 0.5
-# A detection is of a person who is held if its region's centre is within so many sides of theirs.
-VERIFIED_SIDES: Final = 0.3
+# A detector's logit from which on somebody is seen plainly: a score of 0.5.
+PLAINLY_SEEN: Final = 0.0
 # In the plain way, a detection whose square overlaps a held person's this much (IoU, rotation aside) is that person.
 SAME_SQUARE_IOU: Final = 0.3
 # Frames further apart than this are no motion: regions are stale, and the detector looks at once.
@@ -147,11 +147,12 @@ class Tracker:
             room = self.rules.max_people - len(self.people)
             free = [one for one in detections if not self._held(roi.from_detection(one))]
             return [self._take_up(seen, time_s, believed=True) for seen in finder.once(free, room)] if room else []
-        others = self._verify(detections, time_s)
+        others = self._verify(detections, finder, time_s)
         room = self.rules.max_people - len(self.people)
         if not room:
             return []
-        found = finder.twice(others[: room + self.rules.candidates - 1], [person.last for person in self.people])
+        held = [person.last for person in self.people]
+        found = finder.closely(others, held, room + self.rules.candidates - 1, thorough=not patient)
         new: list[Person] = []
         for sighting in found:
             likely = probability(sighting.log_odds)
@@ -162,23 +163,26 @@ class Tracker:
         return new
 
     def _was_rejected(self, region: Roi) -> bool:
-        return association.nearest(region, [place for _, place in self._rejected], VERIFIED_SIDES) is not None
+        return association.nearest(region, [place for _, place in self._rejected], SAME_PLACE) is not None
 
     def _held(self, region: Roi) -> bool:
         return any(association.square_iou(region, held.roi) >= SAME_SQUARE_IOU for held in self.people)
 
-    def _verify(self, detections: Sequence[Detection], time_s: float) -> list[Detection]:
+    def _verify(self, detections: Sequence[Detection], finder: Finder, time_s: float) -> list[Detection]:
         """Note whom the detector sees of those who are held; returns the detections of nobody held."""
         regions = [roi.from_detection(detection) for detection in detections]
         free = dict(enumerate(detections))
         for person in self.people:
             person.verified_s = time_s
             places = list(free)
-            match = association.nearest(person.roi, [regions[place] for place in places], VERIFIED_SIDES)
+            match = association.nearest(person.roi, [regions[place] for place in places], SAME_PLACE)
             logit = UNSEEN if match is None else score_logit(free.pop(places[match]).score)
-            person.misses = person.misses + 1 if match is None else 0
+            # Whom it plainly sees, and who was not in doubt, it need not be asked about again.
+            if logit < PLAINLY_SEEN or self._doubtful(person):
+                logit = (logit + acquisition.logit_of(person.roi, finder.wider())) / 2
+            person.misses = 0 if logit > UNSEEN else person.misses + 1
             person.log_odds += self.weights.detector * (logit - person.last.detector_logit)
-            person.last = Sighting(person.last.region, person.last.found, logit, person.last.log_odds)
+            person.last = replace(person.last, detector_logit=logit)
         for person in list(self.people):
             if person.misses and person.last.found.presence < self.rules.min_presence:
                 self._lose(person, time_s)  # neither model sees anybody
@@ -208,9 +212,10 @@ class Tracker:
         Returns:
             Whether the person is there; if not, the person is dropped.
         """
-        share = 1.0 - math.exp(-max(time_s - person.seen_s, 0.0) / MEMORY_OF_EVIDENCE_S)
-        person.log_odds += share * (seen.log_odds - person.log_odds)
         person.looks += 1
+        # The mean of the first looks, and then of the last moments.
+        share = max(1.0 - math.exp(-max(time_s - person.seen_s, 0.0) / MEMORY_OF_EVIDENCE_S), 1.0 / person.looks)
+        person.log_odds += share * (seen.log_odds - person.log_odds)
         if not (self._believable(person, seen, next_roi, time_s) and roi.usable(next_roi, *size_px)):
             self._lose(person, time_s)
             return False
@@ -226,7 +231,7 @@ class Tracker:
             return False
         likely = min(person.score, probability(seen.log_odds))
         moves = person.score < BELIEVED and person.liveness.alive(seen.found.keypoints_px[:, :2], time_s)
-        sure = likely >= BELIEVED and (person.confirmed or time_s - person.since_s >= CONFIRM_S)
+        sure = likely >= (BELIEVED if person.confirmed or person.since_s + CONFIRM_S <= time_s else BELIEVED_AT_ONCE)
         if sure or (moves and likely >= self.rules.min_score):
             person.confirmed, person.alive_s = True, time_s
         if person.confirmed:

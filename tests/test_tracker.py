@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from edge import roi
 from edge.acquisition import Finder, Sighting, same_person
-from edge.evidence import score_logit, weights_for
+from edge.evidence import Weights, clues_of, mean_clues, score_logit
 from edge.pose import Detection, Landmarks
 from edge.roi import usable
 from edge.tracker import Tracker
 
 SIZE_PX = (1280, 720)
-WEIGHTS = weights_for("lite", "float16")
+# Not those of a model, so that a new fit changes no test: a heatmap's peak of 0.36 is as likely a person as not.
+WEIGHTS = Weights(-6.3, 17.5, 0.0, 0.0, 0.0, 0.7)
 
 
 def landmarks(x, y, side=200.0, peak=0.7, presence=0.99):
@@ -59,12 +60,14 @@ class World:
         search = self.tracker.wants_detection(self.time_s)
         for person in list(self.tracker.people):
             found, logit = look(person.roi), person.last.detector_logit
-            seen = Sighting(person.roi, found, logit, WEIGHTS.log_odds(found.peak, logit))
+            clues = clues_of(found, person.roi)
+            seen = Sighting(person.roi, found, clues, logit, WEIGHTS.log_odds(clues, logit))
             self.tracker.update(person, seen, roi.from_auxiliary(found.auxiliary_px), self.time_s, SIZE_PX)
         if search:
             self.detector_runs += 1
-            finder = Finder(WEIGHTS, SIZE_PX, self.tracker.rules.min_presence, look)
-            self.tracker.search(self.detect() if detections is None else detections, finder, self.time_s)
+            seen = self.detect() if detections is None else detections
+            finder = Finder(WEIGHTS, SIZE_PX, self.tracker.rules.min_presence, look, lambda: seen)
+            self.tracker.search(seen, finder, self.time_s)
         return [person.id for person in self.tracker.settle(self.time_s) if person.confirmed]
 
     def pass_time(self, seconds):
@@ -84,7 +87,7 @@ def test_an_empty_room_is_searched_seldom_unless_something_moves():
         asked.append(1)
         return False
 
-    finder = Finder(WEIGHTS, SIZE_PX, 0.5, World(watching).look)
+    finder = Finder(WEIGHTS, SIZE_PX, 0.5, World(watching).look, list)
     assert watching.wants_detection(10.0, still)  # never looked yet
     assert asked == []
     watching.search([], finder, 10.0)
@@ -115,6 +118,35 @@ def test_what_trembles_in_its_place_is_never_published():
     for _ in range(300):
         world.people = [(600 + rng.normal(0, 5), 300 + rng.normal(0, 5), 0.42)]
         assert world.frame() == []
+
+
+def test_somebody_the_plain_detection_misses_is_found_in_a_picture_by_itself_and_confirmed_by_the_wider_one():
+    world, asked = World(tracker(), [(600, 300)]), []
+
+    def wider():
+        asked.append(1)
+        return world.detect()
+
+    for patient, found in ((True, 0), (False, 1)):
+        finder = Finder(WEIGHTS, SIZE_PX, 0.5, world.look, wider)
+        assert len(world.tracker.search([], finder, 1.0, patient=patient)) == found
+    alone, both = (
+        Finder(WEIGHTS, SIZE_PX, 0.5, world.look, seen).closely(world.detect(), [], 3, thorough=False)[0]
+        for seen in (list, world.detect)
+    )
+    assert alone.log_odds < both.log_odds
+    asked.clear()
+    world.people = []
+    Finder(WEIGHTS, SIZE_PX, 0.5, world.look, wider).closely([detection(600, 300, score=0.1)], [], 3, thorough=False)
+    assert asked == []  # what is hopeless at first sight costs no second run of the detector
+
+
+def test_somebody_in_doubt_is_published_as_soon_as_a_few_looks_are_sure():
+    world = World(tracker(), [(600, 300, 0.4)])
+    assert world.frame() == []
+    world.people = [(600, 300, 0.75)]
+    world.frame()
+    assert world.frame() == [1]
 
 
 def test_what_the_landmark_model_does_not_recognise_is_never_published():
@@ -230,9 +262,39 @@ def test_forgetting_searches_anew():
 
 def test_the_detector_counts_as_evidence():
     assert score_logit(0.5) == 0
-    assert score_logit(0.0) == -3
-    assert score_logit(1.0) == 3
-    assert WEIGHTS.log_odds(math.nan, 0) == -math.inf
+    assert score_logit(0.0) == -3.5
+    assert score_logit(1.0) == 3.5
+
+
+def body(angle_rad, arm=0.16, shin=0.2):
+    """A region turned by an angle, and a person of these measures, in sides, upright in it."""
+    region = roi.Roi(600, 300, 200, angle_rad)
+    keypoints = np.zeros((33, 5), np.float32)
+    upright = {11: (0.12, -0.2), 12: (-0.12, -0.2), 13: (0.12, arm - 0.2)}
+    upright |= {14: (-0.12, arm - 0.2), 25: (0.1, 0.2), 26: (-0.1, 0.2)}
+    upright |= {27: (0.1, 0.2 + shin), 28: (-0.1, 0.2 + shin)}
+    for joint, place in upright.items():
+        keypoints[joint, :2] = roi.project(region, np.float32([place]) + 0.5)[0]
+    return Landmarks(0.5, 0.7, keypoints, np.zeros((2, 2), np.float32), None), region
+
+
+@pytest.mark.parametrize("angle_rad", [0, 0.6, -2.5])
+def test_measures_of_a_body_do_not_depend_on_how_it_lies_in_the_picture(angle_rad):
+    clues = clues_of(*body(angle_rad))
+    assert (clues.peak, clues.presence) == (0.7, 0)
+    assert (clues.shins, clues.upper_arms) == pytest.approx((0.2, 0.16), abs=1e-4)
+
+
+def test_legs_that_point_upwards_are_a_negative_clue_and_looks_are_averaged():
+    upwards = clues_of(*body(0.6, shin=-0.1))
+    assert upwards.shins == pytest.approx(-0.1, abs=1e-4)
+    mean = mean_clues([upwards, clues_of(*body(0.0, shin=0.3))])
+    assert mean.shins == pytest.approx(0.1, abs=1e-4)
+    assert Weights(0, 0, 0, 10, 0, 1).log_odds(mean, 0.5) == pytest.approx(1.5, abs=1e-3)
+
+
+def test_what_is_no_number_is_nobody():
+    assert WEIGHTS.log_odds(clues_of(landmarks(math.nan, 0), roi.Roi(0, 0, 100, 0)), 0) == -math.inf
 
 
 wild = st.one_of(st.floats(-3000, 3000), st.sampled_from([math.nan, math.inf, -math.inf]))

@@ -158,9 +158,9 @@ def extracted(package: Package, path: str) -> Path:
             subprocess.run(("dpkg-deb", "-x", str(archive), f"{folder}.part"), check=True)
             Path(f"{folder}.part").rename(folder)
         return folder / path
-    target = folder / Path(path).name
+    target = folder / path
     if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(upstream.member(package, path))
     return target
 

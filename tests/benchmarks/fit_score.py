@@ -1,158 +1,125 @@
-"""Fits `edge.evidence.WEIGHTS`: how likely a look at somebody is a look at a person. Development only.
+"""Fits `edge.evidence.WEIGHTS`: how likely it is that what was looked at is a person. Development only.
 
-Usage, from the root of the repository, in the development environment: python -m tests.benchmarks.fit_score
+Usage, from the root of the repository, in the development environment (npm, apt-get and dpkg-deb for the pictures):
 
-No scene here scores anything. Looks at people: a man on a treadmill (pose2sim's four cameras) as he is, half and
-a quarter as large, alone in a grey picture, cut in half and cut off at the hips; walkers (opencv-doc's vtest.avi), told
-by what moves against the still background. Looks at nobody: photographs without people, mirrored, and parts of them;
-the walkers' background. Both kinds count alike as a whole.
+    python -m tests.benchmarks.fit_score [lite:int8 full:int8 lite:float16 full:float16]
+
+Looks at people and at nobody, as `predict` takes them, in the pictures of `score_scenes`; no scene here scores anything
+else. Both kinds count alike as a whole. Printed: the weights to put into `edge/evidence.py`; by cross-validation
+(folds of whole pictures) how many people are found where as many pictures without people show somebody as MediaPipe's
+do; what each clue is worth, by leaving it out; and what the weights do on held-out pictures.
 """
 
+import argparse
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field, fields
+from functools import cache
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import roi
+from edge.acquisition import WIDER, Finder, Sighting
+from edge.config import TrackerSettings
 from edge.config_load import load
 from edge.detector import Detector
 from edge.estimator import PoseEstimator
-from edge.evidence import WEIGHTS, score_logit
-from edge.pose import Frame, Landmarks
+from edge.evidence import Clues, Weights
+from edge.pose import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, Frame, Landmarks, Roi
 from models.build import clips
+from tests.benchmarks import score_scenes
+from tests.benchmarks.score_scenes import Cut, Image
 
-Image = NDArray[np.uint8]
-VTEST = (clips.OPENCV_DOC, "usr/share/doc/opencv-doc/examples/data/vtest.avi")
-STEP_TREADMILL, STEP_WALKERS = 20, 12
-# Detections below this are not looked at by the tracker either.
-MIN_SCORE = 0.1
-# As MediaPipe's decoder sees a picture: small, large, left and right parts of the walkers' film.
-CORNERS_PX = ((0, 0), (0, 384), (200, 200), (250, 0), (250, 400), (100, 300))
-RIDGE = 1e-3
+MODELS: Final = ("lite:int8", "full:int8", "lite:float16", "full:float16")
+CLUES: Final = (*(one.name for one in fields(Clues)), "detector")
+# For the looks themselves: nothing is hopeless, and the best look is the one with the clearest heatmap.
+BY_PEAK: Final = Weights(0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+# A look is at the annotated person if the middle of its torso is so near to theirs, in torsos.
+SAME_TORSO: Final = 0.5
+# MediaPipe 1.2.2 full reports somebody in this share of the pictures without people that are fitted on.
+FALSE_SHARE: Final = 0.033
+FOLDS: Final = 5
+RIDGE: Final = 1e-3
+TORSO: Final = [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]
 
 
+@dataclass
+class Seen:
+    """What was seen in one cut: a row of clues for everybody, and which of them are the annotated person."""
+
+    cut: Cut
+    clues: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+    def best(self, weights: NDArray[np.float64]) -> float:
+        """Log-odds of the person, or of the likeliest nobody; bias first."""
+        rows = self.clues[self.right] if self.cut.middle_px is not None else self.clues
+        return float((weights[0] + rows @ weights[1:]).max()) if len(rows) else -np.inf
+
+
+@dataclass
 class Looks:
-    """Both models over pictures: mean peak and detector's logit of every second look."""
+    """Both models over cuts, by the way in which the product finds people."""
 
-    def __init__(self, variant: str, precision: str) -> None:
-        overrides = {"model.model": variant, "model.precision": precision, "model.threads": 1}
+    variant: str
+    precision: str
+    seen: list[Seen] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        overrides = {"model.model": self.variant, "model.precision": self.precision, "model.threads": 1}
+        self._rules: TrackerSettings = load(overrides=overrides, environment={}).settings.tracker
         estimator = PoseEstimator(load(overrides=overrides, environment={}).settings)
-        self._detector = Detector(estimator.detector_model, MIN_SCORE)
+        self._detector = Detector(estimator.detector_model, self._rules.candidate_score)
         self._landmarks = estimator._landmarks
-        self.features: list[tuple[float, float]] = []
-        self.people: list[bool] = []
 
-    def at(self, image: Image) -> list[tuple[Landmarks, tuple[float, float]]]:
-        """Everybody whom the detector proposes."""
+    def at(self, image: Image) -> list[Sighting]:
+        """Everybody whom the landmark model sees anything of."""
         frame = Frame(np.ascontiguousarray(image), 0.0, 0.0, 0.0)
-        seen = []
-        for detection in self._detector.detect(frame)[:6]:
-            region = roi.from_detection(detection)
-            for _ in range(2):
-                self._landmarks.load(frame, region)
-                found = self._landmarks.infer(region)
-                region = roi.from_auxiliary(found.auxiliary_px)
-            seen.append((found, (found.peak, score_logit(detection.score))))
-        return seen
 
-    def add(self, features: tuple[float, float], *, person: bool) -> None:
-        """One example."""
-        self.features.append(features)
-        self.people.append(person)
+        def look(region: Roi) -> Landmarks:
+            self._landmarks.load(frame, region)
+            return self._landmarks.infer(region)
 
-    def nobody(self, image: Image) -> None:
-        """A picture without people."""
-        for _, features in self.at(image):
-            self.add(features, person=False)
+        wider = cache(lambda: self._detector.detect(frame, WIDER))
+        size_px = frame.width_px, frame.height_px
+        finder = Finder(BY_PEAK, size_px, self._rules.min_presence, look, wider)
+        return finder.closely(self._detector.detect(frame), [], self._rules.candidates, thorough=True)
 
+    def add(self, cut: Cut) -> None:
+        """Look at a cut."""
+        people = self.at(cut.image)
+        clues = np.array([(*astuple(one.clues), one.detector_logit) for one in people]).reshape(-1, len(CLUES))
+        right = np.array([_is(one, cut) for one in people], bool)
+        self.seen.append(Seen(cut, clues, right))
 
-def parts(image: Image, chance: random.Random, count: int) -> Iterator[Image]:
-    """Parts of a picture, of 0.3 to 0.8 of its sides."""
-    height, width = image.shape[:2]
-    for _ in range(count):
-        share = chance.uniform(0.3, 0.8)
-        high, wide = int(height * share), int(width * share)
-        top, left = chance.randrange(height - high + 1), chance.randrange(width - wide + 1)
-        yield image[top : top + high, left : left + wide]
-
-
-def add_photographs(looks: Looks, chance: random.Random) -> None:
-    """Pictures without people."""
-    for clip in clips.SCENES["empty"]:
-        image = cv2.imread(str(clips.extracted(clip.package, clip.path)))
-        for picture in (image, image[:, ::-1], *parts(image, chance, 8)):
-            looks.nobody(picture)
+    def treadmill(self) -> None:
+        """A man on a treadmill, seen by four cameras; where he is, the clearest look tells."""
+        for number in (1, 2, 3, 4):
+            path = f"Pose2Sim/Demo_SinglePerson/videos/cam0{number}.mp4"
+            chance = random.Random(number)  # noqa: S311 -- no secret
+            for picture in clips.frames(clips.extracted(clips.POSE2SIM, path), score_scenes.STEP_TREADMILL):
+                image = score_scenes.smaller(picture[:, :, ::-1], 960)
+                joints = max(self.at(image), key=lambda one: one.clues.peak).found.keypoints_px[:, :2].astype(float)
+                box = np.concatenate([joints.min(axis=0), joints.max(axis=0)])
+                shoulders, hips = (joints[TORSO[at : at + 2]].mean(axis=0) for at in (0, 2))
+                person = score_scenes.Somebody(box, shoulders, hips)
+                for cut in score_scenes.views("treadmill", image, person, chance, held_out=False):
+                    self.add(cut)
 
 
-def views(image: Image, person: roi.Roi) -> Iterator[tuple[Image, float, float, float]]:
-    """The man on the treadmill in several ways: the picture, its scale, and where its corner was, px."""
-    yield image, 1.0, 0.0, 0.0
-    for scale in (0.5, 0.25):
-        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        yield small, scale, 0.0, 0.0
-        grey = np.full((480, 640, 3), 110, np.uint8)
-        high = min(len(small), 480)
-        grey[:high, 300 : 300 + small.shape[1]] = small[:high]
-        yield grey, scale, -300 / scale, 0.0
-    left, top = max(0, int(person.x_px - person.side_px / 2)), max(0, int(person.y_px - person.side_px / 2))
-    bottom, right = int(person.y_px + person.side_px * 0.02), int(left + person.side_px)
-    yield image[top:bottom, left:right], 1.0, left, top
-    yield image[top:, int(person.x_px) :], 1.0, int(person.x_px), top
-
-
-def add_treadmill(looks: Looks) -> None:
-    """Looks whose next region is where the man is known to be."""
-    for number in (1, 2, 3, 4):
-        path = clips.extracted(clips.POSE2SIM, f"Pose2Sim/Demo_SinglePerson/videos/cam0{number}.mp4")
-        for picture in clips.frames(path, STEP_TREADMILL):
-            image = cv2.resize(picture[:, :, ::-1], (540, 960), interpolation=cv2.INTER_AREA)
-            best = max(looks.at(image), key=lambda seen: seen[0].peak)[0]
-            person = roi.from_auxiliary(best.auxiliary_px)
-            for view, scale, left, top in views(image, person):
-                for found, features in looks.at(view):
-                    region = roi.from_auxiliary(found.auxiliary_px)
-                    apart = np.hypot(region.x_px / scale + left - person.x_px, region.y_px / scale + top - person.y_px)
-                    if apart < 0.15 * person.side_px and 0.65 < region.side_px / scale / person.side_px < 1.5:
-                        looks.add(features, person=True)
-
-
-def add_walkers(looks: Looks, chance: random.Random) -> None:
-    """Looks at what moves, and at what does not."""
-    images = [picture[:, :, ::-1] for picture in clips.frames(clips.extracted(*VTEST), STEP_WALKERS)]
-    still = np.median(images, axis=0).astype(np.uint8)
-    for picture in (still, *parts(still, chance, 12)):
-        looks.nobody(picture)
-    for image in images:
-        moving = cv2.dilate((cv2.absdiff(image, still).max(2) > 40).astype(np.uint8), np.ones((5, 5)))
-        for top, left in CORNERS_PX:
-            if chance.random() < 0.5:
-                continue
-            view, moves = (whole[top : top + 300, left : left + 360] for whole in (image, moving))
-            for found, features in looks.at(view):
-                label = moves_there(found.keypoints_px[:, :2], moves)
-                if label is not None:
-                    looks.add(features, person=label)
-
-
-def moves_there(points_px: NDArray[np.float32], moves: NDArray[np.uint8]) -> bool | None:
-    """Whether joints lie on something that moves; None if that is not clear."""
-    low, high = np.maximum(points_px.min(axis=0), 0).astype(int), points_px.max(axis=0).astype(int)
-    inside = moves[low[1] : high[1], low[0] : high[0]]
-    if inside.size < 50:
-        return None
-    x, y = points_px[[11, 12, 23, 24]].mean(axis=0).astype(int)
-    on = 0 <= y < len(moves) and 0 <= x < moves.shape[1] and moves[y, x]
-    if inside.mean() > 0.3 and on:
-        return True
-    return False if inside.mean() < 0.03 else None
+def _is(sighting: Sighting, cut: Cut) -> bool:
+    if cut.middle_px is None:
+        return False
+    middle = sighting.found.keypoints_px[TORSO, :2].mean(axis=0)
+    return bool(np.hypot(*(middle - cut.middle_px)) < SAME_TORSO * cut.torso_px)
 
 
 def fit(features: NDArray[np.float64], people: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Logistic regression by Newton's method, both kinds of the same weight: bias, peak, detector."""
-    mean, spread = features.mean(axis=0), features.std(axis=0)
+    """Logistic regression by Newton's method, both kinds of the same weight: the bias, then one for each column."""
+    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-9
     columns = np.column_stack([np.ones(len(features)), (features - mean) / spread])
     weight = np.where(people, 0.5 / people.mean(), 0.5 / (~people).mean())
     ridge = RIDGE * len(people) * np.array([0.0, *np.ones(features.shape[1])])
@@ -166,24 +133,79 @@ def fit(features: NDArray[np.float64], people: NDArray[np.bool_]) -> NDArray[np.
     return np.array([found[0] - slopes @ mean, *slopes])
 
 
-def main() -> int:
-    """Print the weights of every model, beside those in use."""
+def fitted(seen: Sequence[Seen], kept: Sequence[int]) -> NDArray[np.float64]:
+    """Weights of some of the clues, the others 0: of each person the likeliest look counts, of nobody every one."""
+    rows, people = [], []
+    for one in seen:
+        if one.cut.middle_px is None:
+            rows += list(one.clues)
+            people += [False] * len(one.clues)
+        elif one.right.any():
+            rows.append(max(one.clues[one.right], key=lambda row: row[0]))
+            people.append(True)
+    weights = np.zeros(len(CLUES) + 1)
+    weights[[0, *(index + 1 for index in kept)]] = fit(np.array(rows)[:, kept], np.array(people))
+    return weights
+
+
+def cross_validated(seen: Sequence[Seen], kept: Sequence[int]) -> tuple[float, float]:
+    """Share of people found at `FALSE_SHARE`, and the log-odds from which on somebody then is published."""
+    names = sorted({one.cut.picture for one in seen})
+    fold = {name: number % FOLDS for number, name in enumerate(names)}
+    likely: dict[bool, list[float]] = {True: [], False: []}
+    for number in range(FOLDS):
+        weights = fitted([one for one in seen if fold[one.cut.picture] != number], kept)
+        for one in seen:
+            if fold[one.cut.picture] == number:
+                likely[one.cut.middle_px is not None].append(one.best(weights))
+    threshold = sorted(likely[False], reverse=True)[int(FALSE_SHARE * len(likely[False]))]
+    return float(np.mean(np.array(likely[True]) > threshold)), threshold
+
+
+def report(looks: Looks, held_out: Looks) -> None:
+    """Print everything about one model."""
+    everything = list(range(len(CLUES)))
+    weights = fitted(looks.seen, everything)
+    people = [one for one in looks.seen if one.cut.middle_px is not None]
+    named = f'("{looks.variant}", "{looks.precision}")'
+    print(f"{named}: Weights({', '.join(f'{value:.2f}' for value in weights)}),")
+    seen_at_all = np.mean([one.right.any() for one in people])
+    print(
+        f"  {len(people)} views of people, {seen_at_all:.3f} of them seen at all; "
+        f"{len(looks.seen) - len(people)} of nobody"
+    )
+    share, threshold = cross_validated(looks.seen, everything)
+    print(f"  cross-validated: {share:.3f} found at {FALSE_SHARE:.3f} false, which is log-odds {threshold:.2f}")
+    for index, name in enumerate(CLUES):
+        without = cross_validated(looks.seen, [other for other in everything if other != index])[0]
+        print(f"  without {name}: {without:.3f}")
+    for limit in (0.5, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98):
+        odds = np.log(limit / (1 - limit))
+        shares = [
+            np.mean([one.best(weights) >= odds for one in held_out.seen if (one.cut.middle_px is not None) == known])
+            for known in (True, False)
+        ]
+        print(
+            f"  held out, from {limit:.2f} on: {shares[0]:.3f} of people found, {shares[1]:.3f} of empty pictures false"
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Fit the models that are named, or all."""
+    parser = argparse.ArgumentParser(description="The score's weights.")
+    parser.add_argument("models", nargs="*", default=MODELS, help="VARIANT:PRECISION")
     cv2.setNumThreads(1)
-    for (variant, precision), used in WEIGHTS.items():
-        looks, chance = Looks(variant, precision), random.Random(0)  # noqa: S311 -- no secret
-        add_photographs(looks, chance)
-        add_treadmill(looks)
-        add_walkers(looks, chance)
-        features, people = np.array(looks.features), np.array(looks.people)
-        bias, peak, detector = fit(features, people)
-        likely = features @ (peak, detector) + bias > 0
-        missed, invented = (~likely[people]).mean(), likely[~people].mean()
-        print(
-            f"{variant} {precision}: Weights({bias:.2f}, {peak:.1f}, {detector:.2f}) of {people.sum()} looks at people"
-        )
-        print(
-            f"  and {(~people).sum()} at nobody, at 0.5 {missed:.3f} missed and {invented:.3f} invented; in use: {used}"
-        )
+    for model in parser.parse_args(arguments).models:
+        variant, _, precision = model.partition(":")
+        looks, held_out = Looks(variant, precision), Looks(variant, precision)
+        for scenes in (score_scenes.annotated, score_scenes.empty):
+            for kept, aside in ((looks, False), (held_out, True)):
+                for cut in scenes(held_out=aside):
+                    kept.add(cut)
+        for cut in score_scenes.walkers():
+            looks.add(cut)
+        looks.treadmill()
+        report(looks, held_out)
     return 0
 
 

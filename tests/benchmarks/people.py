@@ -132,16 +132,23 @@ def mediapipe(path: Path, variant: str, max_people: int = 1, mode: str = "video"
         out, paths = Path(folder) / "out.npz", [str(path)]
         if mode == "image":
             paths = write_pictures(path, Path(folder))
-        models = (variant, str(landmark_model(variant)), str(c.detector_model()))
-        script = (str(c.tasks_python()), str(c.HERE / "mediapipe_people.py"))
-        environment = dict(os.environ, PYTHONPATH=f"{c.HERE}:{c.HERE.parent.parent}", GLOG_minloglevel="3")
-        command = (*script, mode, *models, str(max_people), str(out), *paths)
+        command, environment = tasks_command(mode, variant, max_people, out, paths)
         subprocess.run(command, check=True, env=environment, stderr=subprocess.DEVNULL)
         found = np.load(out)
         people: list[dict[int, Any]] = [{} for _ in found["time_s"]]
         for frame, points in zip(found["frame"], found["points"], strict=True):
             people[frame][len(people[frame])] = points
         return Track(found["time_s"].tolist(), people)
+
+
+def tasks_command(
+    mode: str, variant: str, max_people: int, out: Path, paths: Sequence[str]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """What runs MediaPipe's Tasks API over pictures or a clip, see `mediapipe_people`, and its environment."""
+    models = (variant, str(landmark_model(variant)), str(c.detector_model()))
+    script = (str(c.tasks_python()), str(c.HERE / "mediapipe_people.py"))
+    environment = dict(os.environ, PYTHONPATH=f"{c.HERE}:{c.HERE.parent.parent}", GLOG_minloglevel="3")
+    return (*script, mode, *models, str(max_people), str(out), *paths), environment
 
 
 def write_pictures(path: Path, folder: Path) -> list[str]:

