@@ -10,7 +10,7 @@ pytest.importorskip("flatbuffers", reason="writes .tflite files: pip install 'ed
 
 from ai_edge_litert import schema_py_generated as schema
 
-from models.build import flat, fold, int8, manifest, segments, sparse, surgery, writer
+from models.build import dead, first, flat, fold, int8, manifest, segments, sparse, surgery, writer
 from models.build.recipe import Recipe, recipe_path
 from models.build.upstream import UPSTREAM, sha256_of
 
@@ -132,11 +132,13 @@ def test_xnnpack_takes_the_whole_model_as_one_partition(entry):
 
 def test_a_recipe_survives_saving(tmp_path):
     recipe = Recipe.load(recipe_path("lite", "int8"))
+    assert recipe.dropped
     assert recipe.edges
     recipe.save(tmp_path / "again.npz")
     made = []
     for one in (recipe, Recipe.load(tmp_path / "again.npz")):
         prepared = surgery.prepare(float16_bytes("lite"), "landmarks")
+        dead.drop(prepared, one.dropped)
         segments.cut(prepared, one.edges)
         made.append(writer.write(prepared, one, "int8", "test"))
     assert made[0] == made[1]
@@ -166,6 +168,43 @@ def test_float16_is_prepared_without_changing_what_it_computes():
     parts = [split["landmarks_xy"].reshape(39, 2), *(split[n].reshape(39, 1) for n in list(UNITS)[1:4])]
     assert np.abs(np.concatenate(parts, axis=1) - landmarks).max() < 1e-2
     assert np.abs(split["heatmap"] - outputs["lite", "original"]["heatmap"]).max() < 1e-2
+
+
+def run_on(data: bytes, inputs: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
+    run = interpreter.Interpreter(model_content=data)
+    run.allocate_tensors()
+    results = []
+    for value in inputs:
+        run.set_tensor(run.get_input_details()[0]["index"], value)
+        run.invoke()
+        results.append({o["name"]: run.get_tensor(o["index"]).copy() for o in run.get_output_details()})
+    return results
+
+
+def test_pixels_read_in_pairs_give_the_same_integers(monkeypatch):
+    monkeypatch.setattr(first, "pair_pixels", lambda _: False)
+    plain = int8.build(UPSTREAM["lite"], "int8", float16_bytes("lite"))
+    monkeypatch.undo()
+    paired = int8.build(UPSTREAM["lite"], "int8", float16_bytes("lite"))
+    assert plain != paired
+    images = list(np.random.default_rng(0).integers(-128, 128, (2, 1, 256, 256, 3)).astype(np.int8))
+    for before, after in zip(run_on(plain, images), run_on(paired, images), strict=True):
+        assert all((before[name] == after[name]).all() for name in UNITS.keys() - DETECTOR_OUTPUTS)
+
+
+def test_channels_that_are_left_out_said_nothing():
+    """On pictures that no calibration saw: noise, smooth and not."""
+    recipe = Recipe.load(recipe_path("lite", "int8"))
+    rng = np.random.default_rng(0)
+    images = [rng.random((1, 256, 256, 3), dtype=np.float32), np.full((1, 256, 256, 3), 0.4, np.float32)]
+    whole, less = (surgery.prepare(float16_bytes("lite"), "landmarks") for _ in range(2))
+    dead.drop(less, recipe.dropped)
+    flat.prune(less)
+    assert len(flat.serialize(less)) < 0.95 * len(flat.serialize(whole))
+    for before, after in zip(*(run_on(flat.serialize(m), images) for m in (whole, less)), strict=True):
+        assert np.abs(before["landmarks_xy"] - after["landmarks_xy"]).max() < 0.05
+        assert np.abs(before["heatmap"] - after["heatmap"]).max() < 0.01
 
 
 @pytest.mark.parametrize("shape", [(40, 1, 1, 12), (12, 1, 1, 40), (8, 1, 1, 700)])

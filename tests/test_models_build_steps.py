@@ -8,7 +8,7 @@ pytest.importorskip("flatbuffers", reason="writes .tflite files: pip install 'ed
 
 from ai_edge_litert import schema_py_generated as schema  # noqa: E402 -- after the skips
 
-from models.build import equalize, flat, plan, ranges, residuals, rounding, segments, sequential  # noqa: E402 -- after the skips
+from models.build import dead, equalize, flat, plan, ranges, residuals, rounding, segments, sequential  # noqa: E402 -- after the skips
 from models.build.graph import Net  # noqa: E402 -- after the skips
 from models.build.ranges import Grid  # noqa: E402 -- after the skips
 
@@ -159,6 +159,16 @@ def test_cut_bottlenecks_compute_the_same_within_their_range(net, images, count)
     assert names.count("DEPTHWISE_CONV_2D") == (2 if count == 1 else 0)
 
 
+def test_a_convolution_reads_segments_also_where_a_sum_reads_the_bottleneck(net):
+    stats = equalize.observe(net, torch.rand(2, 3, 8, 8))
+    model = small_model()
+    segments.cut(model, plan.edges(stats, {net.ops[1].output: 2}))
+    cut = Net(model)
+    narrow, together, wide = cut.ops[1:4]
+    assert wide.inputs == together.inputs == [narrow.output]
+    assert cut.shapes[narrow.output][3] == 8
+
+
 def test_a_bottleneck_that_one_convolution_reads_is_put_together_by_it(net, images):
     stats = equalize.observe(net, images)
     before = net.forward(images)["result"]
@@ -236,3 +246,23 @@ def test_the_simulated_int8_net_is_close_to_float(net, images):
     target = net.forward(images)["result"]
     got = full.forward(net, images)["result"]
     assert (got - target).abs().mean() < 0.02 * target.std()
+
+
+def test_channels_that_never_change_are_left_out_and_what_they_add_stays(images, monkeypatch):
+    monkeypatch.setattr(dead, "BLOCK", 1)
+    model = small_model()
+    first = model.subgraphs[0].operators[0]
+    weights, bias = (flat.constant(model, i).copy() for i in first.inputs[1:])
+    weights[[2, 5]] = 0  # one stays at 0, one at 1.5
+    bias[[2, 5]] = -1, 1.5
+    first.inputs[1:] = [flat.add_constant(model, value, "") for value in (weights, bias)]
+    net = Net(model)
+    before = net.forward(images)["result"]
+    dropped = dead.find(net, equalize.observe(net, images))
+    stem = dropped[net.ops[0].output]
+    assert np.flatnonzero(~np.isnan(stem)).tolist() == [2, 5]
+    assert stem[[2, 5]] == pytest.approx([0.0, 1.5])
+    dead.drop(model, dropped)
+    after = Net(model)
+    assert after.shapes[after.ops[0].output][3] == 6
+    assert torch.allclose(after.forward(images)["result"], before, atol=1e-5)

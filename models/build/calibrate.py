@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.build import (
+    dead,
     detector_bias,
     detector_ranges,
     equalize,
@@ -19,6 +20,7 @@ from models.build import (
     surgery,
     upstream,
 )
+from models.build.dead import Dropped
 from models.build.flat import Model
 from models.build.graph import CONVOLUTIONS, Net, to_nchw
 from models.build.ranges import Grid
@@ -56,14 +58,23 @@ def prepared(model: Upstream) -> Model:
     return surgery.prepare(fold.to_float16(upstream.upstream_bytes(model), model.role, ""), model.role)
 
 
-def cut_net(model: Upstream, precision: str, images: torch.Tensor) -> tuple[Net, dict[int, Edges]]:
-    """The float net with its bottlenecks cut into segments, and where they were cut."""
+def cut_net(model: Upstream, precision: str, images: torch.Tensor) -> tuple[Net, dict[int, Edges], Dropped]:
+    """The float net without its constant channels and with its bottlenecks cut; where, and what was left out."""
     net = Net(prepared(model))
-    counts = plan.segment_counts(net, model.role, precision)
-    edges = plan.edges(equalize.observe(net, images), counts) if counts else {}
+    if model.role == "detector":
+        return net, {}, {}
+    stats = equalize.observe(net, images)
+    dropped = dead.find(net, stats)
+    edges = plan.edges(stats, plan.segment_counts(net, model.role, precision))
+    return rewritten(model, dropped, edges), edges, dropped
+
+
+def rewritten(model: Upstream, dropped: Dropped, edges: dict[int, Edges]) -> Net:
+    """The float net without these channels and with its bottlenecks cut here."""
     graph = prepared(model)
+    dead.drop(graph, dropped)
     segments.cut(graph, edges)
-    return Net(graph), edges
+    return Net(graph)
 
 
 def as_input(role: str, pictures: NDArray[np.uint8]) -> torch.Tensor:
@@ -154,10 +165,10 @@ def make_grids(
     return ranges.choose(net, stats, INPUT_GRIDS[role], fixed)
 
 
-def to_recipe(calibrated: Calibrated, edges: dict[int, Edges], found: Quantized) -> Recipe:
+def to_recipe(calibrated: Calibrated, edges: dict[int, Edges], dropped: Dropped, found: Quantized) -> Recipe:
     """Pack what was found."""
     net = calibrated.net
-    recipe = Recipe(edges, {t: f.numpy() for t, f in calibrated.factors.items()}, float_ops=found.float_ops)
+    recipe = Recipe(dropped, edges, {t: f.numpy() for t, f in calibrated.factors.items()}, float_ops=found.float_ops)
     recipe.grids = {tensor: (grid.scale, grid.zero) for tensor, grid in found.grids.items()}
     operators = net.model.subgraphs[0].operators
     for op in net.ops:
@@ -186,7 +197,7 @@ def run(
     """The whole calibration of one model in one precision on uint8 pictures [n, side, side, 3]."""
     torch.set_grad_enabled(False)
     images = as_input(model.role, pictures)
-    net, edges = cut_net(model, precision, images)
+    net, edges, dropped = cut_net(model, precision, images)
     float_ops = plan.float_ops(net, model.role, precision)
     calibrated = equalized(net, model.role, images)
     if model.role == "landmarks" and precision == "int8-full":
@@ -199,4 +210,4 @@ def run(
     found = sequential.quantize(net, images[:rounding_pictures], grids, float_ops, steps=steps, label=label)
     if detects:
         detector_bias.correct(net, images, found)
-    return net, to_recipe(calibrated, edges, found)
+    return net, to_recipe(calibrated, edges, dropped, found)

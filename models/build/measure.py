@@ -17,6 +17,7 @@ CROPS, FRAMES = 240, 160
 # Name in the tables -> scene, seed, and whether its crops are disturbed or as the pipeline takes them.
 SCENES = {
     "selection, disturbed": ("selection", 2, True),
+    "selection stills, disturbed": ("selection stills", 8, True),
     "test, as taken": ("test", 5, False),
     "test, disturbed": ("test", 3, True),
     "fresh, as taken": ("fresh", 6, False),

@@ -8,10 +8,12 @@ from models.build.segments import Edges
 
 # A channel's range is what calibration saw of it, widened by this factor about its middle, and no narrower than this
 # share of the tensor's widest: beyond it, values are clipped.
-MARGIN, LEAST_SHARE = 1.5, 0.1
+MARGIN, LEAST_SHARE = 1.2, 0.1
 # A bottleneck that one convolution reads is cut into as many segments as give no more channels than this.
 MOST_CHANNELS = 16
 SMALL = 4  # feature maps of this side and smaller are the tail
+# The front (see `front`) stays float where it has no more multiplications than this: float takes little longer there.
+FRONT_MULTIPLICATIONS = 32e6
 
 
 def bottlenecks(net: Net) -> list[Op]:
@@ -33,7 +35,10 @@ def segment_counts(net: Net, role: str, precision: str) -> dict[int, int]:
     if role == "detector":
         return {}
     counts = {}
+    left_out = front(net) if precision == "int8" else set()
     for op in bottlenecks(net):
+        if op.index in left_out:
+            continue
         readers = net.consumers[op.output]
         if len(readers) == 1 and readers[0].name == "CONV_2D":
             counts[op.output] = max(1, MOST_CHANNELS // net.shapes[op.output][3])
@@ -59,8 +64,8 @@ def float_ops(net: Net, role: str, precision: str) -> set[int]:
     """The ops that stay float in `int8`: those with little to compute. In `int8-full` none does.
 
     They are: whatever writes a linear tensor (the sums of the residual streams, the convolutions that put segments
-    together) but the heatmap; the sums and resizings that the heatmap is made from; and the tail with the heads. Of the
-    detector they are the stem and a block of the pyramid.
+    together) but the heatmap; the sums and resizings that the heatmap is made from, with their skip branches; the tail
+    with the heads; and the front, where it is small. Of the detector they are the stem and a block of the pyramid.
     """
     if precision != "int8":
         return set()
@@ -71,7 +76,36 @@ def float_ops(net: Net, role: str, precision: str) -> set[int]:
         linear = op.activation == NO_ACTIVATION and op.name in {*CONVOLUTIONS, "ADD", "RESIZE_BILINEAR"}
         if (linear and op.output not in net.outputs) or _is_resized(net, op):
             chosen.add(op.index)
-    return chosen
+    return chosen | front(net) | _skips(net)
+
+
+def front(net: Net) -> set[int]:
+    """The ops behind the first convolution down to the first sum.
+
+    Their tensors are large, their convolutions small: int8 is hardly faster than float there, and loses the most.
+    """
+    first = next(op for op in net.ops if op.name == "CONV_2D")
+    last = next(op for op in net.ops if op.name == "ADD")
+    ops = [op for op in net.ops if first.index < op.index <= last.index]
+    multiplications = sum(_multiplications(net, op) for op in ops)
+    return {op.index for op in ops} if multiplications < FRONT_MULTIPLICATIONS else set()
+
+
+def _multiplications(net: Net, op: Op) -> int:
+    if op.index not in net.params:
+        return 0
+    _, height, width, _ = net.shapes[op.output]
+    return height * width * net.params[op.index][0].numel()
+
+
+def _skips(net: Net) -> set[int]:
+    """The convolutions from a bridge (`surgery.add_bridges`) to the sum that the heatmap is made of."""
+    found = set()
+    for op in net.ops:
+        if op.depthwise and op.activation == NO_ACTIVATION and net.producer[op.inputs[0]].name == "ADD":
+            for reader in net.consumers[op.output]:
+                found |= {reader.index, *(after.index for after in net.consumers[reader.output])}
+    return found
 
 
 def _stem(net: Net) -> set[int]:

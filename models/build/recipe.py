@@ -2,7 +2,8 @@
 
 Everything that took floating-point sums (ranges, corrected biases, rounding decisions) is stored, so that what is left
 for the writer is elementwise: any machine, any number of threads, the same bytes. Tensors and ops are named by their
-index in the prepared float graph (`surgery.prepare`) after its bottlenecks were cut (`segments.cut`).
+index in the prepared float graph (`surgery.prepare`) after its bottlenecks were cut (`segments.cut`); those of
+`dropped` and `edges` by their index before.
 """
 
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ class Recipe:
     """One model in one precision.
 
     Attributes:
+        dropped: tensor of the prepared graph -> the constants of channels that are left out (`dead`), float32.
         edges: tensor of the prepared graph -> where its channels are cut, float32.
         factors: equalization factor of each channel of a tensor, float32.
         grids: tensor -> (scale, zero point) of its int8 form.
@@ -35,6 +37,7 @@ class Recipe:
         float_ops: the ops that stay float.
     """
 
+    dropped: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     edges: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     factors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     grids: dict[int, tuple[float, int]] = field(default_factory=dict)
@@ -53,7 +56,7 @@ class Recipe:
             "grid_zeros": np.array([zero for _, zero in self.grids.values()], np.int8),
             "float_ops": np.array(sorted(self.float_ops), np.int32),
         }
-        for name in ("edges", "factors", "rounding", "steps", "scales", "biases", "float_biases"):
+        for name in ("dropped", "edges", "factors", "rounding", "steps", "scales", "biases", "float_biases"):
             for index, values in getattr(self, name).items():
                 arrays[f"{name}/{index}"] = values
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,24 +23,21 @@ Edges = NDArray[np.float32]  # [segments + 1, channels]: where a channel's segme
 def cut(model: Model, edges: dict[int, Edges]) -> None:
     """Cut these tensors, each the output of a linear 1x1 convolution; elementwise in double precision.
 
-    Where one 1x1 convolution reads the tensor, it puts the segments together; elsewhere a convolution added for that
-    writes the old tensor.
+    A 1x1 convolution that reads the tensor reads the segments instead; for other readers a convolution is added that
+    puts them together and writes the old tensor.
     """
     graph = model.subgraphs[0]
     operators: list[Operator] = []
-    folded: dict[int, int] = {}  # cut tensor -> its segments, where the reader puts them together
+    segments: dict[int, int] = {}  # of each cut tensor
     for op in graph.operators:
         output, source = int(op.outputs[0]), int(op.inputs[0])
-        if source in folded:
-            _read_segments(model, op, folded[source], edges[source])
+        if source in segments and _pointwise(model, op):
+            _read_segments(model, op, segments[source], edges[source])
         operators.append(op)
         if output in edges:
-            segments = _write_segments(model, op, edges[output])
-            readers = [reader for reader in graph.operators if output in reader.inputs]
-            if len(readers) == 1 and _pointwise(model, readers[0]):
-                folded[output] = segments
-            else:
-                operators.append(_together(model, output, segments, edges[output]))
+            segments[output] = _write_segments(model, op, edges[output])
+            if not all(_pointwise(model, reader) for reader in graph.operators if output in reader.inputs):
+                operators.append(_together(model, output, segments[output], edges[output]))
     graph.operators = operators
     flat.prune(model)
 

@@ -47,6 +47,11 @@ def npm(name: str, version: str, file: str, sha256: str) -> Package:
     return Package(name, version, file, sha256, "npm", ("npm", "pack", f"{name}@{version}"))
 
 
+def debian(name: str, version: str, file: str, sha256: str) -> Package:
+    """A Debian package, one for all architectures."""
+    return Package(name, version, file, sha256, "Debian", ("apt-get", "download", f"{name}={version}"))
+
+
 MEDIAPIPE = pypi(
     "mediapipe",
     "0.10.21",

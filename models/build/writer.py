@@ -6,7 +6,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from models.build import flat, sparse
+from models.build import first, flat, sparse
 from models.build.flat import Model, Operator
 from models.build.fold import INPUT
 from models.build.recipe import Recipe, equalized_weights, integer_weights
@@ -35,6 +35,7 @@ class _Writer:
     def __init__(self, model: Model, recipe: Recipe, precision: str) -> None:
         self._model, self._recipe, self._float_ops = model, recipe, recipe.float_ops
         self._graph = model.subgraphs[0]
+        self._precision = precision
         self._sparse_left = sparse.AT_MOST if precision == "int8" else 0  # the Edge TPU has no DENSIFY
         self._operators: list[Operator] = []
         self._dequantized: dict[int, int] = {}
@@ -55,6 +56,8 @@ class _Writer:
         graph.operators = self._operators
         for tensor in self._int8:
             self._set_grid(tensor, tensor)
+        if self._precision == "int8":
+            first.pair_pixels(model)
         kept = {name: graph.tensors[index] for index, name in outputs.items()}
         flat.prune(model)
         place = {id(tensor): index for index, tensor in enumerate(graph.tensors)}
