@@ -17,10 +17,10 @@ from edge.pose import Detection, Landmarks, Roi
 
 Look = Callable[[Roi], Landmarks]
 
-# Whoever is not dismissed at the first look is looked at so often.
-LOOKS: Final = 3
-# A first look with less than this for it (log-odds) is not worth a second.
-HOPELESS: Final = -4.0
+# Somebody with less than this for them (log-odds) after the first look, and after the second, is not looked at again:
+# in a picture by itself, and where more frames come and an empty room is looked at five times a second.
+HOPELESS: Final = (-4.0, -4.0)
+HOPELESS_NOW: Final = (-2.0, 0.0)
 # How much larger than the frame the picture is in which the detector looks again.
 WIDER: Final = 1.5
 # A detection is of a person whose region's centre is within so many sides of its own.
@@ -81,7 +81,13 @@ class Finder:
         return [sighting for sighting in seen if self._somebody(sighting)]
 
     def closely(
-        self, detections: Sequence[Detection], held: Sequence[Sighting], limit: int, *, thorough: bool
+        self,
+        detections: Sequence[Detection],
+        held: Sequence[Sighting],
+        limit: int,
+        *,
+        thorough: bool,
+        dismissed: list[Roi],
     ) -> list[Sighting]:
         """The people among the detections who are not held yet, the likeliest and nearest first.
 
@@ -89,11 +95,17 @@ class Finder:
             detections: best first.
             held: who is known already.
             limit: so many detections are looked at.
-            thorough: twice as many, and as many of the wider picture's.
+            thorough: three times as many, and as many of the wider picture's.
+            dismissed: regions that are not looked at; those in which rather nobody is are added.
         """
         seen: list[Sighting] = []
+        hopeless = HOPELESS if thorough else HOPELESS_NOW
         for region, logit in self._candidates(detections, limit, thorough=thorough):
-            sighting = self._see_closely(region, logit, detections)
+            if any(_alike(region, place) for place in dismissed):
+                continue
+            sighting = self._see_closely(region, logit, detections, hopeless)
+            if sighting.log_odds < 0:
+                dismissed.append(region)
             if self._somebody(sighting):
                 seen.append(sighting)
         seen.sort(key=lambda sighting: -sighting.log_odds)
@@ -106,22 +118,30 @@ class Finder:
     def _candidates(self, detections: Sequence[Detection], limit: int, *, thorough: bool) -> list[tuple[Roi, float]]:
         """Regions worth a look, with the detector's logit; none is almost the same as another."""
         chosen: list[tuple[Roi, float]] = []
-        proposed = (*detections[: 2 * limit], *self.wider()[: 2 * limit]) if thorough else detections[:limit]
+        proposed = (*detections[: 3 * limit], *self.wider()[: 3 * limit]) if thorough else detections[:limit]
         for detection in proposed:
             region = roi.from_detection(detection)
             if roi.usable(region, *self.size_px) and not any(_alike(region, other) for other, _ in chosen):
                 chosen.append((region, score_logit(detection.score)))
         return chosen
 
-    def _see_closely(self, region: Roi, logit: float, detections: Sequence[Detection]) -> Sighting:
+    def _see_closely(
+        self, region: Roi, logit: float, detections: Sequence[Detection], hopeless: tuple[float, float]
+    ) -> Sighting:
         looks = [self.see(region, logit)]
-        if looks[0].log_odds < HOPELESS:
-            return looks[0]
-        while len(looks) < LOOKS and roi.usable(closer := looks[-1].next_region(), *self.size_px):
-            looks.append(self.see(closer, logit))
-        logit = self.detector_logit(looks[-1].next_region(), detections)
-        clues = mean_clues([look.clues for look in looks])
+        for limit in hopeless:
+            closer = looks[-1].next_region()
+            so_far = self._together(looks, logit)
+            if so_far.log_odds < limit:
+                return so_far
+            if roi.usable(closer, *self.size_px):
+                looks.append(self.see(closer, logit))
+        return self._together(looks, self.detector_logit(looks[-1].next_region(), detections))
+
+    def _together(self, looks: Sequence[Sighting], logit: float) -> Sighting:
+        """All looks at one person: the clearest one's landmarks, the mean of what they tell."""
         best = max(looks, key=lambda look: look.clues.peak)
+        clues = mean_clues([look.clues for look in looks])
         return Sighting(best.region, best.found, clues, logit, self.weights.log_odds(clues, logit))
 
     def detector_logit(self, region: Roi, detections: Sequence[Detection]) -> float:

@@ -25,6 +25,8 @@ DOUBT_S, DOUBT_FRAMES = 0.5, 8
 STILL_S: Final = 3.0
 # Where somebody was seen who then was nobody, only what is beyond doubt counts for so long.
 REJECTED_S: Final = 10.0
+# In an empty room in which nothing moves, where nobody was seen is not looked at again for so long.
+DISMISSED_S: Final = 2.0
 # Somebody who is followed is held down to this share of `min_score`: the way out is wider than the way in.
 HOLD: Final = 0.5
 # But not whom the detector has not seen so often in a row.
@@ -99,6 +101,8 @@ class Tracker:
         self._searched_s = -math.inf
         self._memory = Memory()
         self._rejected: list[tuple[float, Roi]] = []
+        self._dismissed: list[tuple[float, Roi]] = []
+        self._still = False
         self._ids = count(1)
 
     def wants_detection(self, time_s: float, moved: Callable[[], bool] = lambda: True) -> bool:
@@ -109,8 +113,12 @@ class Tracker:
             moved: says whether anything has moved since the detector last looked; asked only if the answer matters.
         """
         waited_s = time_s - self._searched_s
+        self._still = False
         if not self.people:
-            return waited_s >= self._idle_interval_s or moved()
+            if waited_s < self._idle_interval_s:
+                return moved()
+            self._still = bool(self._idle_interval_s and self._dismissed) and not moved()
+            return True
         if len(self.people) < self.rules.max_people and waited_s >= self.rules.search_interval:
             return True
         if self._plain or waited_s < SEARCH_AGAIN_S:
@@ -142,6 +150,8 @@ class Tracker:
             Who is new.
         """
         self._searched_s = time_s
+        still = self._still and not self.people
+        self._dismissed = [one for one in self._dismissed if still and 0 <= time_s - one[0] < DISMISSED_S]
         self._rejected = [(when_s, place) for when_s, place in self._rejected if 0 <= time_s - when_s <= REJECTED_S]
         if self._plain:
             room = self.rules.max_people - len(self.people)
@@ -152,7 +162,10 @@ class Tracker:
         if not room:
             return []
         held = [person.last for person in self.people]
-        found = finder.closely(others, held, room + self.rules.candidates - 1, thorough=not patient)
+        places = [place for _, place in self._dismissed]
+        limit = room + self.rules.candidates - 1
+        found = finder.closely(others, held, limit, thorough=not patient, dismissed=places)
+        self._dismissed += [(time_s, place) for place in places[len(self._dismissed) :]]
         new: list[Person] = []
         for sighting in found:
             likely = probability(sighting.log_odds)
@@ -270,4 +283,5 @@ class Tracker:
         self.people.clear()
         self._memory.forget()
         self._rejected.clear()
+        self._dismissed.clear()
         self._searched_s = -math.inf

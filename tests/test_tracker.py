@@ -131,14 +131,37 @@ def test_somebody_the_plain_detection_misses_is_found_in_a_picture_by_itself_and
         finder = Finder(WEIGHTS, SIZE_PX, 0.5, world.look, wider)
         assert len(world.tracker.search([], finder, 1.0, patient=patient)) == found
     alone, both = (
-        Finder(WEIGHTS, SIZE_PX, 0.5, world.look, seen).closely(world.detect(), [], 3, thorough=False)[0]
+        Finder(WEIGHTS, SIZE_PX, 0.5, world.look, seen).closely(world.detect(), [], 3, thorough=False, dismissed=[])[0]
         for seen in (list, world.detect)
     )
     assert alone.log_odds < both.log_odds
     asked.clear()
     world.people = []
-    Finder(WEIGHTS, SIZE_PX, 0.5, world.look, wider).closely([detection(600, 300, score=0.1)], [], 3, thorough=False)
+    Finder(WEIGHTS, SIZE_PX, 0.5, world.look, wider).closely(
+        [detection(600, 300, score=0.1)], [], 3, thorough=False, dismissed=[]
+    )
     assert asked == []  # what is hopeless at first sight costs no second run of the detector
+
+
+def test_in_a_still_room_a_thing_is_looked_at_every_other_second_and_at_once_when_something_moves():
+    watching, looked, moving = tracker(idle_fps=5), [], [False]
+
+    def look(region):
+        looked.append(region)
+        return landmarks(600, 300, peak=0.2, presence=0.01)
+
+    def pass_time(start_s, count):
+        looked.clear()
+        for number in range(count):
+            time_s = start_s + number / 4
+            assert watching.wants_detection(time_s, lambda: moving[0])
+            finder = Finder(WEIGHTS, SIZE_PX, 0.5, look, list)
+            watching.search([detection(600, 300, score=0.1)], finder, time_s)
+        return len(looked)
+
+    assert pass_time(1.0, 16) == 2
+    moving[0] = True
+    assert pass_time(5.0, 10) == 10
 
 
 def test_somebody_in_doubt_is_published_as_soon_as_a_few_looks_are_sure():

@@ -4,9 +4,10 @@ Usage, from the root of the repository, in the development environment (Python 3
 
     python -m tests.benchmarks.people [--variants lite full] [--json FILE]
 
-The rooms, of soft-ui-dashboard and soft-ui-design-system (npm), chose nothing; the sample clip's people were watched
-while the tracker was written, but no weight was fitted to them. Frames that do not exist are made: a picture shown for
-seconds under a camera's noise (standard deviation 3 of 255), from which a person comes into view or leaves by a cut.
+Rooms and other pictures without people (`score_scenes`) chose nothing; the sample clip's people were watched while the
+tracker was written, but no weight was fitted to them; on frames of the laboratory the score was fitted. Frames that do
+not exist are made: a picture shown for seconds under a camera's noise (standard deviation 3 of 255), from which a
+person comes into view or leaves by a cut.
 """
 
 import argparse
@@ -31,33 +32,17 @@ from edge.estimator import PoseEstimator
 from edge.quality import MIN_TORSO_PX, jitter, lag_s, torso_px
 from edge.sample import clip_path
 from models.build import clips
-from models.build.upstream import Package
 from tests.benchmarks import contestants as c
+from tests.benchmarks import score_scenes
 from tests.golden.make_golden import landmark_model
 
 Image = NDArray[np.uint8]
-DASHBOARD = Package(
-    "soft-ui-dashboard",
-    "1.0.1",
-    "soft-ui-dashboard-1.0.1.tgz",
-    "a829e661517184f7a7a84f6cc86efa17a65d91e30807b6d2bf631bb34d94f1ee",
-    "npm",
-    ("npm", "pack", "soft-ui-dashboard@1.0.1"),
-)
-DESIGN = Package(
-    "soft-ui-design-system",
-    "1.0.4",
-    "soft-ui-design-system-1.0.4.tgz",
-    "b999a9fe6dc31469bcb498c9d0560ac17060d76957abe7f1cb1c2dddf61a5095",
-    "npm",
-    ("npm", "pack", "soft-ui-design-system@1.0.4"),
-)
-ROOMS = (
-    *((DASHBOARD, f"package/assets/img/home-decor-{number}.jpg") for number in (1, 2, 3)),
-    (DESIGN, "package/assets/img/nastuh.jpg"),
-)
+# Rooms come first among the pictures without people that fitted nothing; the others are landscapes, plants, animals.
+ROOMS, OTHERS = score_scenes.HELD_OUT_EMPTY[:4], score_scenes.HELD_OUT_EMPTY[4:]
+# One man on a treadmill, four cameras: the score was fitted on some of these frames.
+LABORATORY = tuple(f"Pose2Sim/Demo_SinglePerson/videos/cam0{number}.mp4" for number in (1, 2, 3, 4))
 WIDTH, HEIGHT, FPS, NOISE = 884, 497, 30, 3.0
-EMPTY_S = 3.0
+EMPTY_S, OTHERS_S = 3.0, 0.5
 # The sample's frames in which one person walks through the picture in plain view.
 WALK = range(110, 150)
 STANDING = 99
@@ -73,8 +58,8 @@ class Track(msgspec.Struct):
 
 
 def room(number: int, seconds: float, seed: int = 0) -> Iterator[Image]:
-    """An empty room under a camera's noise."""
-    path = clips.extracted(*ROOMS[number])
+    """An empty room, or another picture without people, under a camera's noise."""
+    path = clips.extracted(*score_scenes.HELD_OUT_EMPTY[number])
     still = cv2.resize(cv2.imread(str(path)), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     random = np.random.default_rng(seed)
     for _ in range(round(seconds * FPS)):
@@ -209,8 +194,16 @@ def switches(track: Track) -> int:
 
 def measure(follow: Any, variant: str, folder: Path) -> dict[str, Any]:
     """All figures of one contestant."""
-    rooms = [write_clip(folder / f"room{number}.avi", room(number, EMPTY_S)) for number in range(len(ROOMS))]
-    empty = [people for path in rooms for people in follow(path, variant).people]
+
+    def seen_in(numbers: range, seconds: float) -> list[bool]:
+        paths = [write_clip(folder / f"room{number}.avi", room(number, seconds)) for number in numbers]
+        return [bool(people) for path in paths for people in follow(path, variant).people]
+
+    empty = seen_in(range(len(ROOMS)), EMPTY_S)
+    others = seen_in(range(len(ROOMS), len(ROOMS) + len(OTHERS)), OTHERS_S)
+    laboratory = [
+        bool(people) for path in LABORATORY for people in follow(clips.extracted(clips.POSE2SIM, path), variant).people
+    ]
 
     def visit() -> Iterator[Image]:
         yield from room(1, 1.0)
@@ -221,10 +214,14 @@ def measure(follow: Any, variant: str, folder: Path) -> dict[str, Any]:
     walk = write_clip(folder / "walk.avi", sample(WALK))
     whole = follow(clip_path(), variant)
     return {
-        "false_presence": round(float(np.mean([bool(people) for people in empty])), 4),
+        "false_presence": round(float(np.mean(empty)), 4),
         "empty_frames": len(empty),
+        "false_presence_elsewhere": round(float(np.mean(others)), 4),
+        "elsewhere_frames": len(others),
         "recall": share(whole),
         "person_frames": len(whole.people),
+        "recall_laboratory": round(float(np.mean(laboratory)), 4),
+        "laboratory_frames": len(laboratory),
         "time_to_find_ms": first_ms(visited, FPS, seen=True),
         "time_to_lose_ms": first_ms(visited, FPS + len(WALK), seen=False),
         "jitter_at_rest_torsos": trembling(follow(write_clip(folder / "standing.avi", standing()), variant)),
