@@ -16,10 +16,9 @@ from edge.pose import Detection, Roi
 
 # What counts is the evidence of so much time (a first-order low-pass), so that one blurred frame loses nobody.
 MEMORY_OF_EVIDENCE_S: Final = 0.2
-# A person of the first probability is believed at once, of the second after a moment; others are published when they
-# have moved as people do.
+# A person of the first probability is believed at once, and then with the second; others are published when they have
+# moved as people do.
 BELIEVED_AT_ONCE, BELIEVED = 0.98, 0.95
-CONFIRM_S: Final = 0.1
 # Who is not believed after so long, and so many frames, is nobody; who was and has not moved for longer, no longer is.
 DOUBT_S, DOUBT_FRAMES = 0.5, 8
 STILL_S: Final = 3.0
@@ -243,8 +242,8 @@ class Tracker:
         if person.score < hold or not roi.follows(next_roi, person.last.region):
             return False
         likely = min(person.score, probability(seen.log_odds))
-        moves = person.score < BELIEVED and person.liveness.alive(seen.found.keypoints_px[:, :2], time_s)
-        sure = likely >= (BELIEVED if person.confirmed or person.since_s + CONFIRM_S <= time_s else BELIEVED_AT_ONCE)
+        sure = likely >= (BELIEVED if person.confirmed else BELIEVED_AT_ONCE)
+        moves = not sure and person.liveness.alive(seen.found.keypoints_px[:, :2], time_s)
         if sure or (moves and likely >= self.rules.min_score):
             person.confirmed, person.alive_s = True, time_s
         if person.confirmed:
