@@ -95,7 +95,7 @@ def _multiplications(net: Net, op: Op) -> int:
     if op.index not in net.params:
         return 0
     _, height, width, _ = net.shapes[op.output]
-    return height * width * net.params[op.index][0].numel()
+    return int(height * width * net.params[op.index][0].numel())
 
 
 def _skips(net: Net) -> set[int]:
