@@ -66,10 +66,10 @@ class Weights:
 # Fitted by `python -m tests.benchmarks.fit_score` on scenes that score nothing. A precision that is not named has its
 # float model's weights, a model that is not named those of full.
 WEIGHTS: Final = {
-    ("lite", "float16"): Weights(-10.25, 17.57, 0.28, 9.73, 29.19, 0.74),
-    ("lite", "int8"): Weights(-10.25, 17.57, 0.28, 9.73, 29.19, 0.74),
-    ("full", "float16"): Weights(-11.02, 17.88, 0.34, 9.42, 28.22, 0.95),
-    ("full", "int8"): Weights(-11.02, 17.88, 0.34, 9.42, 28.22, 0.95),
+    ("lite", "float16"): Weights(-10.41, 14.13, 0.43, 13.02, 35.21, 0.85),
+    ("lite", "int8"): Weights(-10.41, 14.13, 0.43, 13.02, 35.21, 0.85),
+    ("full", "float16"): Weights(-14.47, 20.98, 0.40, 14.87, 30.59, 0.55),
+    ("full", "int8"): Weights(-14.47, 20.98, 0.40, 14.87, 30.59, 0.55),
 }
 
 
