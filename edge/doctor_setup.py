@@ -24,9 +24,9 @@ from edge.errors import (
     SourceError,
 )
 from edge.finding import Finding, ask, ok, problem, warning
-from edge.link import check_broker, publish_once
 from edge.mqtt import ProtocolRefusedError
 from edge.mqtt_message import Message
+from edge.mqtt_once import check_broker, publish_once
 from edge.topics import Topics
 
 SERVICE_USER: Final = "edge-pose"

@@ -12,9 +12,9 @@ import msgspec
 from edge import __version__
 from edge.commands import MAX_FPS
 from edge.config import MqttSettings
-from edge.link import publish_once
 from edge.messages import Info
 from edge.mqtt_message import Message
+from edge.mqtt_once import publish_once
 from edge.topics import OFF, OFFLINE, ON, ONLINE, Topics
 
 BIRTH = b"online"

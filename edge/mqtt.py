@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from edge import broker, mqtt_reasons, mqtt_socket
+from edge import broker, mqtt_properties, mqtt_reasons, mqtt_socket
 from edge.config import MqttSettings
 from edge.errors import BrokerError, BrokerRefusedError
 from edge.mqtt_message import Message, Received
@@ -135,8 +135,8 @@ class Connection:
         try:
             if self.protocol == "5":
                 # The session ends with the connection, so that nobody's command waits hours for this device.
-                properties = self._properties("CONNECT", SessionExpiryInterval=0, MaximumPacketSize=MAX_PACKET)
-                self._connect(clean_start=True, properties=properties)
+                wanted = {"SessionExpiryInterval": 0, "MaximumPacketSize": MAX_PACKET}
+                self._connect(clean_start=True, properties=mqtt_properties.properties("CONNECT", **wanted))
             else:
                 self._connect()
         except OSError as error:
@@ -257,18 +257,8 @@ class Connection:
         key = (message.expiry_s, message.content_type, message.time_s)
         if key not in self._made_properties:
             self._made_properties.clear()  # one entry is enough: nearly all messages are poses
-            self._made_properties[key] = _Packed(self._new_properties(message))
+            self._made_properties[key] = mqtt_properties.Packed(message)
         return self._made_properties[key]
-
-    def _new_properties(self, message: Message) -> Any:  # noqa: ANN401 -- paho's Properties
-        properties = self._properties("PUBLISH")
-        if message.expiry_s is not None:
-            properties.MessageExpiryInterval = message.expiry_s
-        if message.content_type:
-            properties.ContentType = message.content_type
-        if message.time_s is not None:
-            properties.UserProperty = ("time", f"{message.time_s:.3f}")
-        return properties
 
     def subscribe(self, topic_filter: str, *, qos: int = 0, retained: bool = True) -> int:
         """Subscribe; `retained` is whether waiting messages are wanted (MQTT 3.1.1 sends them in any case)."""
@@ -297,27 +287,6 @@ class Connection:
         sock = self._client.socket()
         if sock is not None:
             sock.close()
-
-    @staticmethod
-    def _properties(packet: str, **values: Any) -> Any:  # noqa: ANN401 -- paho's Properties
-        from paho.mqtt.packettypes import PacketTypes
-        from paho.mqtt.properties import Properties
-
-        properties: Any = Properties(getattr(PacketTypes, packet))  # type: ignore[no-untyped-call]
-        for name, value in values.items():
-            setattr(properties, name, value)
-        return properties
-
-
-class _Packed:
-    """Properties as bytes: paho would make these anew for each message."""
-
-    def __init__(self, properties: Any) -> None:  # noqa: ANN401 -- paho's Properties
-        self._bytes: bytes = properties.pack()
-
-    def pack(self) -> bytes:
-        """As of paho's Properties."""
-        return self._bytes
 
 
 def _number(text: str) -> float | None:

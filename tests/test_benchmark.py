@@ -20,7 +20,7 @@ from edge.benchmark_loop import Loops, Watch, run_child
 from edge.benchmark_result import Moment, Result, State, Times, read
 from edge.benchmark_text import compared, comparison, differences, report
 from edge.errors import SourceNotFoundError, UsageError
-from edge.link import check_broker
+from edge.mqtt_once import check_broker
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 

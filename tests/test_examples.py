@@ -11,9 +11,9 @@ from brokers import Mosquitto, eventually, needs_mosquitto
 from wire import listen, sample_message
 
 from edge.errors import BrokerRefusedError
-from edge.link import publish_once
 from edge.messages import Health, Info, PoseMessage, encode
 from edge.mqtt_message import Message
+from edge.mqtt_once import publish_once
 from edge.packed import pack
 from edge.pipeline import Controls
 from edge.publisher import Publisher

@@ -15,9 +15,9 @@ from wire import retained
 from edge import broker
 from edge.config import MqttSettings
 from edge.errors import BrokerError, BrokerRefusedError
-from edge.link import check_broker
 from edge.messages import Info
 from edge.mqtt_message import Received
+from edge.mqtt_once import check_broker
 from edge.pipeline import Controls
 from edge.publisher import Publisher
 from edge.subscriber import Subscriber

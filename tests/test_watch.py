@@ -9,9 +9,9 @@ import pytest
 from brokers import Mosquitto, eventually, needs_mosquitto
 from wire import sample_message
 
-from edge.link import publish_once
 from edge.messages import Health, Info, ModelInfo, Percentiles, encode
 from edge.mqtt_message import Message, Received
+from edge.mqtt_once import publish_once
 from edge.publisher import Publisher
 from edge.watch import Fleet, watch
 
