@@ -8,7 +8,7 @@ pytest.importorskip("flatbuffers", reason="writes .tflite files: pip install 'ed
 
 from ai_edge_litert import schema_py_generated as schema  # noqa: E402 -- after the skips
 
-from models.build import dead, equalize, flat, plan, ranges, residuals, rounding, segments, sequential  # noqa: E402 -- after the skips
+from models.build import dead, dead_search, equalize, flat, plan, ranges, residuals, rounding, segments, sequential  # noqa: E402 -- after the skips
 from models.build.graph import Net  # noqa: E402 -- after the skips
 from models.build.ranges import Grid  # noqa: E402 -- after the skips
 
@@ -258,7 +258,7 @@ def test_channels_that_never_change_are_left_out_and_what_they_add_stays(images,
     first.inputs[1:] = [flat.add_constant(model, value, "") for value in (weights, bias)]
     net = Net(model)
     before = net.forward(images)["result"]
-    dropped = dead.find(net, equalize.observe(net, images))
+    dropped = dead_search.find(net, equalize.observe(net, images))
     stem = dropped[net.ops[0].output]
     assert np.flatnonzero(~np.isnan(stem)).tolist() == [2, 5]
     assert stem[[2, 5]] == pytest.approx([0.0, 1.5])

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from models.build import (
     dead,
+    dead_search,
     detector_bias,
     detector_ranges,
     equalize,
@@ -64,7 +65,7 @@ def cut_net(model: Upstream, precision: str, images: torch.Tensor) -> tuple[Net,
     if model.role == "detector":
         return net, {}, {}
     stats = equalize.observe(net, images)
-    dropped = dead.find(net, stats)
+    dropped = dead_search.find(net, stats)
     edges = plan.edges(stats, plan.segment_counts(net, model.role, precision))
     return rewritten(model, dropped, edges), edges, dropped
 
