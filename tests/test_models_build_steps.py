@@ -249,7 +249,7 @@ def test_the_simulated_int8_net_is_close_to_float(net, images):
 
 
 def test_channels_that_never_change_are_left_out_and_what_they_add_stays(images, monkeypatch):
-    monkeypatch.setattr(dead, "BLOCK", 1)
+    monkeypatch.setattr(dead_search, "BLOCK", 1)
     model = small_model()
     first = model.subgraphs[0].operators[0]
     weights, bias = (flat.constant(model, i).copy() for i in first.inputs[1:])
