@@ -4,10 +4,10 @@ Usage, from the root of the repository, in the development environment (Python 3
 
     python -m tests.benchmarks.people [--variants lite full] [--json FILE]
 
-The rooms chose nothing; the other pictures without people (`score_scenes`) and the sample clip's people were watched while
-the tracker was written, but no weight was fitted to them; on frames of the laboratory the score was fitted. Frames that
-do not exist are made: a picture shown for seconds under a camera's noise (standard deviation 3 of 255), from which a
-person comes into view or leaves by a cut.
+The rooms chose nothing; the other pictures without people (`score_scenes`) and the sample clip's people were watched
+while the tracker was written, but no weight was fitted to them; on frames of the laboratory the score was fitted.
+Frames that do not exist are made: a picture shown for seconds under a camera's noise (standard deviation 3 of 255),
+from which a person comes into view or leaves by a cut.
 """
 
 import argparse
