@@ -63,8 +63,8 @@ class Weights:
         return value if math.isfinite(value) else -math.inf
 
 
-# Fitted by `python -m tests.benchmarks.fit_score` on scenes that score nothing. A precision that is not named has its
-# float model's weights, a model that is not named those of full.
+# Fitted by `python -m tests.benchmarks.fit_score` on scenes that score nothing, with the int8 models; the float models
+# have the same. A precision that is not named has its float model's weights, a model that is not named those of full.
 WEIGHTS: Final = {
     ("lite", "float16"): Weights(-10.41, 14.13, 0.43, 13.02, 35.21, 0.85),
     ("lite", "int8"): Weights(-10.41, 14.13, 0.43, 13.02, 35.21, 0.85),
