@@ -3,7 +3,6 @@
 Later wins: defaults, the configuration file, `EDGE_POSE_<SECTION>_<KEY>` environment variables, the command line.
 """
 
-import difflib
 import os
 import re
 import tomllib
@@ -142,6 +141,8 @@ def _known(word: str, known: typing.Iterable[str], complaint: str, error: type[C
     choices = list(known)
     if word in choices:
         return
+    import difflib  # only a mistake needs it
+
     close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]}?" if close else f"known are: {', '.join(choices)}"
     raise error(f"{complaint}; {hint}")

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge import pages
 from edge.config import ModelSettings
 from edge.edgetpu import CUSTOM_OP, DOCS, create_delegate, is_edgetpu
 from edge.errors import ConfigError, DelegateError, MissingDependencyError, ModelError, ModelNotFoundError
@@ -89,9 +90,9 @@ class Model:
         self.device = device
         self.fallback = ""
         self._path = store.path(entry)
-        # The interpreter reads constants from these bytes for as long as it lives.
-        self._data = store.read(entry)
-        self._interpreter = self._load(threads, library)
+        self._interpreter = self._load(store.read(entry), threads, library)
+        if not is_edgetpu(device):
+            pages.forget(self._path)  # XNNPACK has packed copies of the weights; the file's are not read again
         self._input = self._interpreter.get_input_details()[0]
         self._input_view: Callable[[], NDArray[Any]] = self._interpreter.tensor(self._input["index"])
         self._outputs = {
@@ -105,18 +106,19 @@ class Model:
         self._scale, self._offset = np.float32((high - low) / 255), np.float32(low)
         self._rgb = np.empty((self.input_size_px, self.input_size_px, 3), dtype=np.uint8)
 
-    def _load(self, threads: int, library: str) -> Any:  # noqa: ANN401 -- the runtimes publish no types
+    def _load(self, data: bytes, threads: int, library: str) -> Any:  # noqa: ANN401 -- the runtimes publish no types
         delegates = None
         if is_edgetpu(self.device):
-            if CUSTOM_OP.encode() not in self._data:
+            if CUSTOM_OP.encode() not in data:
                 raise DelegateError(
                     f"device {self.device!r}: {self._path} is not compiled for the Edge TPU, so the CPU would run all "
                     f"of it. Compile it with `edge-pose models compile` on a PC ({DOCS})."
                 )
             delegates = [create_delegate(self.runtime.module.load_delegate, self.device, library)]
         try:
+            # By its path, which maps the file: bytes would have to be kept for as long as the interpreter lives.
             interpreter = self.runtime.module.Interpreter(
-                model_content=self._data, num_threads=threads, experimental_delegates=delegates
+                model_path=str(self._path), num_threads=threads, experimental_delegates=delegates
             )
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:

@@ -1,12 +1,16 @@
 """The manifest, the model files, and the runtime that loads them."""
 
 import hashlib
+import mmap
+import re
 import shutil
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
+from edge import pages
 from edge.config import ModelSettings
 from edge.errors import DelegateError, ModelChecksumError, ModelError, ModelNotFoundError
 from edge.manifest import ModelStore
@@ -44,6 +48,34 @@ def test_every_committed_model_loads_and_has_the_outputs_that_the_manifest_names
             for tensor in entry.outputs:
                 assert list(model.output(tensor.name).shape) == tensor.shape
                 assert np.isfinite(model.output(tensor.name)).all()
+
+
+def resident_bytes(path):
+    """How much of a file is in this process's memory, by its mappings."""
+    blocks = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text(), flags=re.MULTILINE)
+    ours = [block for block in blocks if block.partition("\n")[0].endswith(str(path))]
+    return sum(int(re.search(r"^Rss:\s+(\d+) kB", block, re.MULTILINE)[1]) * 1024 for block in ours)
+
+
+def test_a_loaded_model_does_not_hold_its_file_in_memory(copy):
+    model = lite(copy)
+    model.set_image(np.full((256, 256, 3), 90, np.uint8), "RGB")
+    model.invoke()
+    first = model.output("landmarks")
+    assert resident_bytes(copy.path(model.entry)) < model.entry.bytes / 10
+    model.invoke()
+    assert (model.output("landmarks") == first).all()
+
+
+def test_the_pages_of_a_mapped_file_can_be_given_back_and_are_still_there(tmp_path):
+    path = tmp_path / "some file"
+    path.write_bytes(bytes(range(256)) * 4096)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert sum(mapped[::4096]) == 0
+        assert resident_bytes(path) == 2**20
+        pages.forget(path)
+        assert resident_bytes(path) == 0
+        assert mapped[:] == path.read_bytes()
 
 
 def test_the_default_precision_of_each_runtime_exists(store):
