@@ -162,8 +162,8 @@ class Tracker:
             return []
         held = [person.last for person in self.people]
         places = [place for _, place in self._dismissed]
-        limit = room + self.rules.candidates - 1
-        found = finder.closely(others, held, limit, thorough=not patient, dismissed=places)
+        more = self.rules.candidates - 1
+        found = finder.closely(others, held, room, more, thorough=not patient, dismissed=places)
         self._dismissed += [(time_s, place) for place in places[len(self._dismissed) :]]
         new: list[Person] = []
         for sighting in found:

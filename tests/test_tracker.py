@@ -121,7 +121,7 @@ def test_what_trembles_in_its_place_is_never_published():
 
 
 def test_somebody_the_plain_detection_misses_is_found_in_a_picture_by_itself_and_confirmed_by_the_wider_one():
-    world, asked = World(tracker(), [(600, 300)]), []
+    world, asked = World(tracker(), [(600, 300, 0.5)]), []
 
     def wider():
         asked.append(1)
@@ -131,16 +131,52 @@ def test_somebody_the_plain_detection_misses_is_found_in_a_picture_by_itself_and
         finder = Finder(WEIGHTS, SIZE_PX, 0.5, world.look, wider)
         assert len(world.tracker.search([], finder, 1.0, patient=patient)) == found
     alone, both = (
-        Finder(WEIGHTS, SIZE_PX, 0.5, world.look, seen).closely(world.detect(), [], 3, thorough=False, dismissed=[])[0]
+        Finder(WEIGHTS, SIZE_PX, 0.5, world.look, seen).closely(world.detect(), [], 1, 2, thorough=False, dismissed=[])[
+            0
+        ]
         for seen in (list, world.detect)
     )
     assert alone.log_odds < both.log_odds
     asked.clear()
     world.people = []
     Finder(WEIGHTS, SIZE_PX, 0.5, world.look, wider).closely(
-        [detection(600, 300, score=0.1)], [], 3, thorough=False, dismissed=[]
+        [detection(600, 300, score=0.1)], [], 1, 2, thorough=False, dismissed=[]
     )
     assert asked == []  # what is hopeless at first sight costs no second run of the detector
+
+
+@pytest.mark.parametrize(
+    ("detections", "wanted", "thorough", "places"),
+    [
+        # Plain to see: one look, and nobody else who is no nearer is looked at.
+        ([detection(600, 300), detection(900, 300)], 1, False, [600]),
+        # The same person, larger: who is in view already.
+        ([detection(600, 300), detection(610, 300, side=300.0)], 1, False, [600]),
+        # Somebody nearer to the camera comes first, whoever the detector is surer of.
+        ([detection(600, 300), detection(900, 300, side=300.0)], 1, False, [600, 900]),
+        # Room for another.
+        ([detection(600, 300), detection(900, 300)], 2, False, [600, 900]),
+        # A picture by itself: everybody is looked at three times.
+        ([detection(600, 300), detection(900, 300)], 1, True, [600, 600, 600, 900, 900, 900]),
+    ],
+)
+def test_no_look_is_spent_on_what_would_change_nothing(detections, wanted, thorough, places):
+    world, looked, asked = World(tracker(), [(600, 300), (900, 300)]), [], []
+
+    def look(region):
+        looked.append(round(region.x_px, -2))
+        return world.look(region)
+
+    def wider():
+        asked.append(1)
+        return []
+
+    found = Finder(WEIGHTS, SIZE_PX, 0.5, look, wider).closely(
+        detections, [], wanted, 3, thorough=thorough, dismissed=[]
+    )
+    assert looked == places
+    assert bool(asked) == thorough
+    assert len(found) == len(set(places))
 
 
 def test_in_a_still_room_a_thing_is_looked_at_every_other_second_and_at_once_when_something_moves():

@@ -86,7 +86,9 @@ class Looks:
         wider = cache(lambda: self._detector.detect(frame, WIDER))
         size_px = frame.width_px, frame.height_px
         finder = Finder(BY_PEAK, size_px, self._rules.min_presence, look, wider)
-        return finder.closely(self._detector.detect(frame), [], self._rules.candidates, thorough=True, dismissed=[])
+        return finder.closely(
+            self._detector.detect(frame), [], 1, self._rules.candidates - 1, thorough=True, dismissed=[]
+        )
 
     def add(self, cut: Cut) -> None:
         """Look at a cut."""
