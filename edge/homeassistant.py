@@ -136,6 +136,15 @@ def _diagnostics(topics: Topics, expire_after_s: int) -> dict[str, dict[str, Any
             "unit_of_measurement": "°C",
             "value_template": "{{ value_json.temperature_c }}",
         },
+        "stalled": {
+            **common,
+            "platform": "binary_sensor",
+            "name": "Camera silent",
+            "device_class": "problem",
+            "payload_on": ON.decode(),
+            "payload_off": OFF.decode(),
+            "value_template": "{{ 'ON' if value_json.stalled else 'OFF' }}",
+        },
         "throttled": {
             **common,
             "platform": "binary_sensor",

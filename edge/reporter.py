@@ -41,6 +41,7 @@ class Reporter:
         self._interval_s = settings.health_interval
         self._started_s = self._told_s = time.monotonic()
         self._frames = self._detections = self._messages = 0
+        self._stalled = False
 
     def see(self, frame: Frame, estimate: Estimate) -> None:
         """Look at one processed frame."""
@@ -50,7 +51,10 @@ class Reporter:
         """Called at every turn of the loop, also when no frame came."""
         if not self._controls.enabled:
             self._tell(self._presence.none(), time.time())
-        if time.monotonic() - self._told_s >= self._interval_s:
+        stalled = self._source.stalled
+        # Whoever relies on presence must know at once that nobody is looking.
+        if stalled != self._stalled or time.monotonic() - self._told_s >= self._interval_s:
+            self._stalled = stalled
             self._publisher.publish_health(self.health())
 
     def health(self) -> Health:

@@ -26,6 +26,7 @@ EXPECTED: dict[str, dict[str, float | str | None]] = {
     "fps": {"known": 14.5, "unknown": 0.0, "fine": 0.0},
     "latency": {"known": 61.0, "unknown": None, "fine": None},
     "temperature": {"known": 58.4, "unknown": None, "fine": None},
+    "stalled": {"known": "ON", "unknown": "OFF", "fine": "OFF"},
     "throttled": {"known": "ON", "unknown": None, "fine": "OFF"},
     "enabled": {"known": "ON", "unknown": "OFF", "fine": "ON"},
     "max_fps": {"known": 5.0, "unknown": 0.0, "fine": 0.0},

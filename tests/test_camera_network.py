@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -20,8 +20,11 @@ from camera_servers import NetworkCamera, kept, missing_rtsp_server, picture_age
 
 from edge.camera import Source, open_source
 from edge.camera_clock import SenderClock
-from edge.config import CameraSettings
+from edge.config import CameraSettings, MqttSettings
 from edge.errors import SourceError
+from edge.messages import Health
+from edge.pipeline import Controls, Figures
+from edge.reporter import Reporter
 
 needs_rtsp = pytest.mark.skipif(bool(missing_rtsp_server()), reason=missing_rtsp_server())
 KINDS = ["mjpeg", pytest.param("rtsp-tcp", marks=needs_rtsp), pytest.param("rtsp-udp", marks=needs_rtsp)]
@@ -73,6 +76,40 @@ def test_a_frozen_camera_is_reported_once_and_comes_back(
         watch(source, 0.5)
         assert (said(caplog, "stall"), said(caplog, "recovered")) == (1, 1)
         assert (source.stalls, source.reopened) == (1, 1)
+
+
+class Told:
+    """Stands for the publisher; keeps what health says of the camera."""
+
+    def __init__(self) -> None:
+        self.stalled: list[bool] = []
+
+    def publish_health(self, health: Health) -> None:
+        self.stalled.append(health.stalled)
+
+    poses_dropped = reconnects = 0
+
+
+@pytest.mark.parametrize("camera", KINDS[:1], indirect=True)
+def test_health_says_at_once_that_a_camera_has_fallen_silent_and_is_back(camera: NetworkCamera) -> None:
+    told: Any = Told()
+    with open_source(settings(camera)) as source:
+        reporter = Reporter(MqttSettings(health_interval=3600), told, source, Figures(), Controls())
+
+        def look(seconds: float) -> None:
+            end_s = time.monotonic() + seconds
+            while time.monotonic() < end_s:
+                source.read(timeout_s=0.1)
+                reporter.tick()
+
+        look(0.5)
+        assert told.stalled == []
+        camera.freeze()
+        look(2.0)
+        assert told.stalled == [True]
+        camera.thaw()
+        look(BACK_S)
+        assert told.stalled == [True, False]
 
 
 @pytest.mark.parametrize("camera", KINDS[:2], indirect=True)

@@ -32,13 +32,14 @@ def test_one_message_announces_every_entity_and_no_poses() -> None:
         "fps": "sensor",
         "latency": "sensor",
         "temperature": "sensor",
+        "stalled": "binary_sensor",
         "throttled": "binary_sensor",
         "enabled": "switch",
         "max_fps": "number",
         "redetect": "button",
     }
     assert "edge-pose/kitchen/pose" not in message.payload.decode()
-    assert len({entity["unique_id"] for entity in document["components"].values()}) == 9
+    assert len({entity["unique_id"] for entity in document["components"].values()}) == 10
 
 
 @pytest.mark.parametrize("name", ["front door", "küche", "a.b", "kitchen"])
