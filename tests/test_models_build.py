@@ -137,20 +137,21 @@ def test_a_recipe_survives_saving(tmp_path):
     recipe.save(tmp_path / "again.npz")
     made = []
     for one in (recipe, Recipe.load(tmp_path / "again.npz")):
-        prepared = surgery.prepare(float16_bytes("lite"), "landmarks")
+        prepared = surgery.prepare(float16_bytes("lite"), "landmarks", "int8")
         dead.drop(prepared, one.dropped)
         segments.cut(prepared, one.edges)
         made.append(writer.write(prepared, one, "int8", "test"))
     assert made[0] == made[1]
 
 
-def test_float16_is_prepared_without_changing_what_it_computes():
-    """Heads at low resolution, split outputs and bridges: the same outputs but for float rounding."""
+@pytest.mark.parametrize("precision", ["int8", "int8-full"])
+def test_float16_is_prepared_without_changing_what_it_computes(precision):
+    """Heads at low resolution, split outputs, bridges, a wide stem and merged sums: the same but for float rounding."""
     interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
     outputs = {}
     for variant in ("detector", "lite"):
         original = float16_bytes(variant)
-        prepared = flat.serialize(surgery.prepare(original, UPSTREAM[variant].role))
+        prepared = flat.serialize(surgery.prepare(original, UPSTREAM[variant].role, precision))
         for label, data in (("original", original), ("prepared", prepared)):
             run = interpreter.Interpreter(model_content=data)
             run.allocate_tensors()
@@ -198,7 +199,7 @@ def test_channels_that_are_left_out_said_nothing():
     recipe = Recipe.load(recipe_path("lite", "int8"))
     rng = np.random.default_rng(0)
     images = [rng.random((1, 256, 256, 3), dtype=np.float32), np.full((1, 256, 256, 3), 0.4, np.float32)]
-    whole, less = (surgery.prepare(float16_bytes("lite"), "landmarks") for _ in range(2))
+    whole, less = (surgery.prepare(float16_bytes("lite"), "landmarks", "int8") for _ in range(2))
     dead.drop(less, recipe.dropped)
     flat.prune(less)
     assert len(flat.serialize(less)) < 0.95 * len(flat.serialize(whole))

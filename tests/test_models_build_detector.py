@@ -17,7 +17,7 @@ FLOAT16 = manifest.MODELS_DIR / "pose_detector-float16.tflite"
 @pytest.fixture(scope="module")
 def net():
     torch.set_grad_enabled(False)
-    return Net(surgery.prepare(FLOAT16.read_bytes(), "detector"))
+    return Net(surgery.prepare(FLOAT16.read_bytes(), "detector", "int8"))
 
 
 @pytest.fixture(scope="module")

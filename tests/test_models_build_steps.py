@@ -6,48 +6,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="the quantizer's steps need torch: pip install 'edge-pose[build]'")
 pytest.importorskip("flatbuffers", reason="writes .tflite files: pip install 'edge-pose[build]'")
 
-from ai_edge_litert import schema_py_generated as schema  # noqa: E402 -- after the skips
+from small_net import small_model  # noqa: E402 -- after the skips
 
-from models.build import dead, dead_search, equalize, flat, plan, ranges, residuals, rounding, segments, sequential  # noqa: E402 -- after the skips
+from models.build import dead, dead_search, equalize, flat, ranges, rounding, sequential  # noqa: E402 -- after the skips
 from models.build.graph import Net  # noqa: E402 -- after the skips
 from models.build.ranges import Grid  # noqa: E402 -- after the skips
-
-
-def small_model():
-    """PAD-free bottleneck: 3x3 conv (ReLU6) -> 1x1 (linear) -> 1x1 (ReLU6) -> 1x1 (linear) + residual -> 1x1 output."""
-    model = schema.ModelT()
-    model.version, model.operatorCodes, model.buffers = 3, [], [schema.BufferT()]
-    graph = schema.SubGraphT()
-    graph.tensors, graph.operators = [], []
-    model.subgraphs = [graph]
-    rng = np.random.default_rng(0)
-    image = flat.add_tensor(model, [1, 8, 8, 3], "image")
-
-    def convolution(source, channels, kernel, activation, offset=0.0):
-        inputs = int(graph.tensors[source].shape[3])
-        weights = rng.normal(0, (kernel * kernel * inputs) ** -0.5, (channels, kernel, kernel, inputs))
-        spread = np.exp(rng.normal(0, 1, channels))[:, None, None, None]  # uneven channels, as real ones are
-        options = schema.Conv2DOptionsT()
-        options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
-        options.padding, options.fusedActivationFunction = schema.Padding.SAME, activation
-        output = flat.add_tensor(model, [1, 8, 8, channels], "")
-        constants = [
-            flat.add_constant(model, (weights * spread).astype(np.float32), ""),
-            flat.add_constant(model, (offset + rng.normal(0, 0.3, channels)).astype(np.float32), ""),
-        ]
-        graph.operators.append(flat.new_op(model, "CONV_2D", 1, [source, *constants], [output], options=options))
-        return output
-
-    stem = convolution(image, 8, 3, 3)
-    narrow = convolution(stem, 4, 1, 0, offset=20.0)
-    wide = convolution(narrow, 16, 1, 3, offset=-20.0)
-    branch = convolution(wide, 4, 1, 0, offset=-15.0)
-    options = schema.AddOptionsT()
-    total = flat.add_tensor(model, [1, 8, 8, 4], "")
-    graph.operators.append(flat.new_op(model, "ADD", 1, [narrow, branch], [total], options=options))
-    result = convolution(total, 5, 1, 0)
-    flat.set_interface(model, {image: "image"}, {result: "result"}, "a small net")
-    return model
 
 
 @pytest.fixture
@@ -142,75 +105,6 @@ def test_gptq_keeps_the_output_better_than_plain_rounding(net, monkeypatch):
     plain = rounding.weight_scale(weights)
     assert error(integers, scale) < error(rounding.nearest(weights, plain), plain)
     assert integers.abs().max() <= rounding.WEIGHT_MAX
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_cut_bottlenecks_compute_the_same_within_their_range(net, images, count):
-    stats = equalize.observe(net, images)
-    before = net.forward(images)["result"]
-    model = small_model()
-    tensors = [net.ops[1].output, net.ops[3].output]  # one begins the residual stream, one is its branch
-    edges = plan.edges(stats, dict.fromkeys(tensors, count))
-    segments.cut(model, edges)
-    cut = Net(model)
-    assert len(cut.ops) == len(net.ops) + 2  # one op more for each, which puts the segments together
-    assert torch.allclose(cut.forward(images)["result"], before, atol=1e-3)
-    names = [op.name for op in cut.ops]
-    assert names.count("DEPTHWISE_CONV_2D") == (2 if count == 1 else 0)
-
-
-def test_a_convolution_reads_segments_also_where_a_sum_reads_the_bottleneck(net):
-    stats = equalize.observe(net, torch.rand(2, 3, 8, 8))
-    model = small_model()
-    segments.cut(model, plan.edges(stats, {net.ops[1].output: 2}))
-    cut = Net(model)
-    narrow, together, wide = cut.ops[1:4]
-    assert wide.inputs == together.inputs == [narrow.output]
-    assert cut.shapes[narrow.output][3] == 8
-
-
-def test_a_bottleneck_that_one_convolution_reads_is_put_together_by_it(net, images):
-    stats = equalize.observe(net, images)
-    before = net.forward(images)["result"]
-    model = small_model()
-    total = net.ops[4]
-    assert total.name == "ADD"
-    model.subgraphs[0].operators[4].inputs = np.array([total.inputs[1], total.inputs[1]], np.int32)
-    doubled = Net(model).forward(images)["result"]
-    branch = net.ops[1].output
-    segments.cut(model, plan.edges(stats, {branch: 2}))
-    cut = Net(model)
-    assert len(cut.ops) == len(net.ops)
-    assert torch.allclose(cut.forward(images)["result"], doubled, atol=1e-3)
-    assert not torch.allclose(doubled, before, atol=1e-3)
-
-
-def test_beyond_its_range_a_cut_bottleneck_is_clamped(net, images):
-    stats = equalize.observe(net, images)
-    model = small_model()
-    tensor = net.ops[1].output
-    edges = plan.edges(stats, {tensor: 2})[tensor]
-    middle = (edges[0] + edges[-1]) / 2
-    narrow = np.stack([middle - 0.01, middle, middle + 0.01]).astype(np.float32)
-    segments.cut(model, {tensor: narrow})
-    after = equalize.observe(Net(model), images)
-    cut = Net(model)
-    together = next(op.output for op in cut.ops if op.index == 2)
-    low, high = after[together].channel_min, after[together].channel_max
-    assert torch.allclose(low, torch.tensor(narrow[0]), atol=1e-4)
-    assert torch.allclose(high, torch.tensor(narrow[-1]), atol=1e-4)
-
-
-def test_a_residual_sum_merged_into_its_convolution_computes_the_same(images):
-    model = small_model()
-    model.subgraphs[0].operators[4].builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU6
-    before = Net(model).forward(images)["result"]
-    sums = residuals.find(model)
-    assert list(sums) == [int(model.subgraphs[0].operators[4].outputs[0])]
-    residuals.merge(model, sums)
-    merged = Net(model)
-    assert [op.name for op in merged.ops] == ["CONV_2D"] * 3 + ["CONCATENATION", "CONV_2D", "CONV_2D"]
-    assert torch.allclose(merged.forward(images)["result"], before, atol=1e-4)
 
 
 def test_gptq_leaves_a_zero_at_zero(net):

@@ -23,7 +23,7 @@ from models.build import (
 )
 from models.build.dead import Dropped
 from models.build.flat import Model
-from models.build.graph import CONVOLUTIONS, Net, to_nchw
+from models.build.graph import CONVOLUTIONS, RELU6, Net, to_nchw
 from models.build.ranges import Grid
 from models.build.recipe import Recipe, equalized_weights, nearest_integers
 from models.build.segments import Edges
@@ -54,25 +54,24 @@ class Calibrated:
     stats: dict[int, equalize.Stats]
 
 
-def prepared(model: Upstream) -> Model:
+def prepared(model: Upstream, precision: str) -> Model:
     """The float graph of an upstream model that quantization starts from."""
-    return surgery.prepare(fold.to_float16(upstream.upstream_bytes(model), model.role, ""), model.role)
+    return surgery.prepare(fold.to_float16(upstream.upstream_bytes(model), model.role, ""), model.role, precision)
 
 
 def cut_net(model: Upstream, precision: str, images: torch.Tensor) -> tuple[Net, dict[int, Edges], Dropped]:
     """The float net without its constant channels and with its bottlenecks cut; where, and what was left out."""
-    net = Net(prepared(model))
-    if model.role == "detector":
-        return net, {}, {}
+    net = Net(prepared(model, precision))
     stats = equalize.observe(net, images)
-    dropped = dead_search.find(net, stats)
-    edges = plan.edges(stats, plan.segment_counts(net, model.role, precision))
-    return rewritten(model, dropped, edges), edges, dropped
+    dropped = {} if model.role == "detector" else dead_search.find(net, stats)
+    clipped = {op.output for op in net.ops if op.activation == RELU6}
+    edges = plan.edges(stats, plan.segment_counts(net, model.role, precision), clipped)
+    return rewritten(model, precision, dropped, edges), edges, dropped
 
 
-def rewritten(model: Upstream, dropped: Dropped, edges: dict[int, Edges]) -> Net:
+def rewritten(model: Upstream, precision: str, dropped: Dropped, edges: dict[int, Edges]) -> Net:
     """The float net without these channels and with its bottlenecks cut here."""
-    graph = prepared(model)
+    graph = prepared(model, precision)
     dead.drop(graph, dropped)
     segments.cut(graph, edges)
     return Net(graph)

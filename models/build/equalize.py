@@ -167,7 +167,7 @@ class _Component:
 
     tensors: list[int]
     writers: list[Op]
-    readers: list[Op]
+    readers: list[tuple[Op, slice]]  # and which of its input channels they are
 
 
 def equalize(net: Net, stats: dict[int, Stats], alpha: float = 0.5, cap: float = 64.0) -> dict[int, Tensor]:
@@ -185,13 +185,26 @@ def equalize(net: Net, stats: dict[int, Stats], alpha: float = 0.5, cap: float =
         for op in component.writers:
             weights, bias = net.params[op.index]
             net.params[op.index] = (weights * scale[:, None, None, None], bias * scale)
-        for op in component.readers:
+        for op, columns in component.readers:
             weights, bias = net.params[op.index]
-            shaped = scale[:, None, None, None] if op.depthwise else scale[None, :, None, None]
-            net.params[op.index] = (weights / shaped, bias)
+            if op.depthwise:
+                weights = weights / scale[:, None, None, None]
+            else:
+                weights = weights.clone()
+                weights[:, columns] /= scale[None, :, None, None]
+            net.params[op.index] = (weights, bias)
         for tensor in component.tensors:
             factors[tensor] = scale
+    for op in net.ops:
+        if _lays(op, net):
+            parts = [factors.get(i, torch.ones(net.shapes[i][3])) for i in op.inputs]
+            factors[op.output] = torch.cat(parts)
     return factors
+
+
+def _lays(op: Op, net: Net) -> bool:
+    """Whether an op lays channels side by side."""
+    return op.name == "CONCATENATION" and len(net.shapes[op.output]) == 4
 
 
 def _components(net: Net) -> list[_Component]:
@@ -211,15 +224,25 @@ def _component(net: Net, tensors: list[int]) -> _Component | None:
     if net.input in tensors or set(tensors) & set(net.outputs):
         return None
     writers = [net.producer[t] for t in tensors]
-    readers = [op for t in tensors for op in net.consumers[t] if op.output not in tensors]
+    readers = [
+        reader for t in tensors for op in net.consumers[t] if op.output not in tensors for reader in _read(net, op, t)
+    ]
     pads_channels = any(op.name == "PAD" and op.attributes["pads"][3].any() for op in writers)
     known = all(op.name in (*CONVOLUTIONS, *TRANSPARENT) for op in writers)
     convolutions = [op for op in writers if op.name in CONVOLUTIONS]
     if pads_channels or not known or not convolutions or not readers:
         return None
-    if not all(op.name in CONVOLUTIONS for op in readers):
+    if not all(op.name in CONVOLUTIONS for op, _ in readers):
         return None
     return _Component(tensors, convolutions, readers)
+
+
+def _read(net: Net, op: Op, tensor: int) -> list[tuple[Op, slice]]:
+    """The reader of a tensor, or those of what it lays side by side, and where the tensor's channels are."""
+    if not _lays(op, net):
+        return [(op, slice(None))]
+    first = sum(net.shapes[i][3] for i in op.inputs[: op.inputs.index(tensor)])
+    return [(reader, slice(first, first + net.shapes[tensor][3])) for reader in net.consumers[op.output]]
 
 
 # XNNPACK refuses a model with a weight scale of 256 and more (where input and output have the same), which is a weight
@@ -251,6 +274,6 @@ def _channel_scale(net: Net, component: _Component, stats: dict[int, Stats], alp
     target = next(value for largest_side, value in RELU6_TARGETS if side <= largest_side)
     limit = (target / top).clamp(1, cap)
     # A depthwise convolution has a weight scale for each input channel: nothing is lost by going all the way.
-    if len(component.tensors) == 1 and all(op.depthwise for op in component.readers):
+    if len(component.tensors) == 1 and all(op.depthwise for op, _ in component.readers):
         return limit
     return torch.minimum(limit, wanted).clamp_min(1)

@@ -19,7 +19,7 @@ def build(model: Upstream, precision: str, float16: bytes) -> bytes:
     if not path.exists():
         raise ModelNotFoundError(f"no recipe {path}: make it with `python -m models.build --calibrate`.")
     recipe = Recipe.load(path)
-    prepared = surgery.prepare(float16, model.role)
+    prepared = surgery.prepare(float16, model.role, precision)
     dead.drop(prepared, recipe.dropped)
     segments.cut(prepared, recipe.edges)
     if model.role == "landmarks" and precision == "int8-full":

@@ -1,7 +1,11 @@
 """What each precision keeps float, and which bottlenecks it cuts into segments."""
 
-import numpy as np
+from collections.abc import Container
 
+import numpy as np
+import torch
+
+from models.build import detector_full, segments
 from models.build.equalize import Stats
 from models.build.graph import CONVOLUTIONS, NO_ACTIVATION, Net, Op
 from models.build.segments import Edges
@@ -33,7 +37,7 @@ def bottlenecks(net: Net) -> list[Op]:
 def segment_counts(net: Net, role: str, precision: str) -> dict[int, int]:
     """Bottleneck tensor -> the number of segments that a channel of it is cut into."""
     if role == "detector":
-        return {}
+        return _detector_segments(net) if precision == "int8-full" else {}
     counts = {}
     left_out = front(net) if precision == "int8" else set()
     for op in bottlenecks(net):
@@ -47,17 +51,37 @@ def segment_counts(net: Net, role: str, precision: str) -> dict[int, int]:
     return counts
 
 
-def edges(stats: dict[int, Stats], counts: dict[int, int]) -> dict[int, Edges]:
-    """Where the segments of each tensor's channels lie, from the float net's `stats`."""
+def edges(stats: dict[int, Stats], counts: dict[int, int], clipped: Container[int] = ()) -> dict[int, Edges]:
+    """Where the segments of each tensor's channels lie, from the float net's `stats`; `clipped` are behind a ReLU6."""
     result = {}
     for tensor, count in counts.items():
         low, high = stats[tensor].channel_min, stats[tensor].channel_max
         assert low is not None
         assert high is not None
-        middle, half = (low + high) / 2, (high - low) / 2 * MARGIN
-        half = half.clamp_min(LEAST_SHARE * float(half.max()))
-        result[tensor] = np.linspace((middle - half).numpy(), (middle + half).numpy(), count + 1).astype(np.float32)
+        if tensor in clipped:  # a padding's 0 is to stay 0
+            high = (high * MARGIN).clamp(max=segments.TOP)
+            low, high = torch.zeros_like(high), high.clamp_min(LEAST_SHARE * float(high.max()))
+        else:
+            middle, half = (low + high) / 2, (high - low) / 2 * MARGIN
+            half = half.clamp_min(LEAST_SHARE * float(half.max()))
+            low, high = middle - half, middle + half
+        result[tensor] = np.linspace(low.numpy(), high.numpy(), count + 1).astype(np.float32)
     return result
+
+
+def _detector_segments(net: Net) -> dict[int, int]:
+    """For the detector's `int8-full`: two a channel of the stem's first tensors and of the wide maps' linear ones.
+
+    And one where a channel of a depthwise convolution is linear and one convolution reads it.
+    """
+    stem = [op for op in net.ops[:3] if op.name == "CONV_2D"]
+    wide = [op for op in bottlenecks(net) if net.shapes[op.output][1] >= detector_full.LEAST_SIDE]
+    counts = {op.output: 2 for op in stem + wide}
+    for op in net.ops:
+        readers = [reader.name for reader in net.consumers.get(op.output, [])]
+        if op.depthwise and op.activation == NO_ACTIVATION and readers == ["CONV_2D"]:
+            counts[op.output] = 1
+    return counts
 
 
 def float_ops(net: Net, role: str, precision: str) -> set[int]:

@@ -14,14 +14,16 @@ RELU6 = schema.ActivationFunctionType.RELU6
 Sums = dict[int, tuple[int, int, int]]  # ADD's output -> the convolution's input d, its output, and the other summand x
 
 
-def find(model: Model) -> Sums:
-    """The sums behind a ReLU6 of which one side is a linear convolution that nothing else reads."""
+def find(model: Model, activation: int = RELU6, least_side: int = 1) -> Sums:
+    """The sums with this activation, on such maps, one side of which is a linear convolution that nobody else reads."""
     operators = model.subgraphs[0].operators
     writers = {int(op.outputs[0]): op for op in operators}
     read = [int(i) for op in operators for i in op.inputs]
     found: Sums = {}
     for op in operators:
-        if flat.op_name(model, op) != "ADD" or op.builtinOptions.fusedActivationFunction != RELU6:
+        if flat.op_name(model, op) != "ADD" or op.builtinOptions.fusedActivationFunction != activation:
+            continue
+        if model.subgraphs[0].tensors[op.outputs[0]].shape[1] < least_side:
             continue
         pair = [int(i) for i in op.inputs]
         for branch, other in (pair, pair[::-1]):
@@ -46,7 +48,7 @@ def merge(model: Model, sums: Sums) -> dict[int, int]:
             source, branch, other = sums[output]
             operators.append(_side_by_side(model, source, other))
             sides[output] = int(operators[-1].outputs[0])
-            operators.append(_sum_of(model, convolutions[branch], sides[output], output))
+            operators.append(_sum_of(model, convolutions[branch], sides[output], op))
         elif output not in branches:
             operators.append(op)
     graph.operators = operators
@@ -61,12 +63,12 @@ def _side_by_side(model: Model, source: int, other: int) -> Operator:
     return flat.new_op(model, "CONCATENATION", 1, [source, other], [output], options=options)
 
 
-def _sum_of(model: Model, convolution: Operator, source: int, output: int) -> Operator:
+def _sum_of(model: Model, convolution: Operator, source: int, total: Operator) -> Operator:
     """Make the branch's convolution write the sum."""
     weights = flat.constant(model, convolution.inputs[1])
     assert weights is not None
     both = np.concatenate([weights, np.eye(len(weights), dtype=np.float32)[:, None, None]], 3)
     convolution.inputs = np.array([source, flat.add_constant(model, both, ""), convolution.inputs[2]], np.int32)
-    convolution.outputs = np.array([output], np.int32)
-    convolution.builtinOptions.fusedActivationFunction = RELU6
+    convolution.outputs = total.outputs
+    convolution.builtinOptions.fusedActivationFunction = total.builtinOptions.fusedActivationFunction
     return convolution

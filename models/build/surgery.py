@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from models.build import detector_heads, flat, fold
+from models.build import detector_full, detector_heads, flat, fold
 from models.build.flat import Model, Operator
 
 SAME, VALID = schema.Padding.SAME, schema.Padding.VALID
@@ -25,7 +25,7 @@ LANDMARK_PARTS: dict[str, tuple[int, ...]] = {
 VALUES_PER_LANDMARK = 5
 
 
-def prepare(float16: bytes, role: str) -> Model:
+def prepare(float16: bytes, role: str, precision: str) -> Model:
     """The float32 graph that quantization starts from: our float16 .tflite unpacked and rewritten as below."""
     model = fold.to_float32(float16)
     if role == "detector":
@@ -33,6 +33,8 @@ def prepare(float16: bytes, role: str) -> Model:
     else:
         split_landmark_head(model)
     add_bridges(model)
+    if role == "detector" and precision == "int8-full":
+        detector_full.prepare(model)
     return model
 
 
