@@ -48,6 +48,19 @@ def test_the_stem_and_a_block_of_the_pyramid_stay_float_in_int8_and_nothing_in_i
     assert plan.float_ops(net, "detector", "int8-full") == set()
 
 
+def test_in_int8_full_the_stem_and_the_wide_maps_linear_tensors_have_two_segments_a_channel():
+    net = Net(surgery.prepare(FLOAT16.read_bytes(), "detector", "int8-full"))
+    counts = plan.segment_counts(net, "detector", "int8-full")
+    assert [net.shapes[t][1:] for t, count in counts.items() if count == 2] == [
+        *([112, 112, 24],) * 2,
+        *([56, 56, 24],) * 2,
+        *([28, 28, 40],) * 2,
+    ]
+    alone = [t for t, count in counts.items() if count == 1]
+    assert all(net.producer[t].depthwise and net.producer[t].activation == NO_ACTIVATION for t in alone)
+    assert sorted(net.shapes[t][1] for t in alone) == [7, 14, 14, 14, 28, 28, 28]
+
+
 def test_a_clip_before_relu6_leaves_room_for_what_the_other_side_can_bring_back(net):
     wide = equalize.Stats(-50.0, 50.0, -50.0, 50.0, None, None)
     clips = ranges.lossless_clips(net, dict.fromkeys(net.shapes, wide))
