@@ -231,5 +231,10 @@ def test_the_detector_s_int8_file_is_no_larger_than_upstream_s():
     assert sizes["int8"] <= 2_959_046
 
 
+@pytest.mark.parametrize(("variant", "upstream_bytes"), [("lite", 2_819_824), ("full", 6_440_512)])
+def test_no_landmark_file_is_larger_than_upstream_s(variant, upstream_bytes):
+    assert all(m["bytes"] <= upstream_bytes for m in COMMITTED if m["variant"] == variant)
+
+
 def test_models_are_found_where_the_build_writes_them():
     assert Path(manifest.MANIFEST).is_file()

@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema  # noqa: E402 -- after 
 from small_net import small_model  # noqa: E402 -- after the skips
 
 from models.build import detector_full, equalize, flat, plan, residuals, segments  # noqa: E402 -- after the skips
-from models.build.graph import Net  # noqa: E402 -- after the skips
+from models.build.graph import RELU6, Net  # noqa: E402 -- after the skips
 
 
 @pytest.fixture
@@ -47,6 +47,33 @@ def test_a_convolution_reads_segments_also_where_a_sum_reads_the_bottleneck(net)
     narrow, together, wide = cut.ops[1:4]
     assert wide.inputs == together.inputs == [narrow.output]
     assert cut.shapes[narrow.output][3] == 8
+
+
+def with_cut_stream(net, stats, count):
+    """The small model, its residual stream cut before the sum and behind it."""
+    model = small_model()
+    segments.cut(model, plan.edges(stats, dict.fromkeys([net.ops[1].output, net.ops[4].output], count)))
+    return Net(model)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_cut_sum_is_one_convolution_of_its_branch_and_the_stream_s_segments(net, images, count):
+    before = net.forward(images)["result"]
+    cut = with_cut_stream(net, equalize.observe(net, images), count)
+    assert [op.name for op in cut.ops] == ["CONV_2D"] * 3 + ["CONCATENATION", "CONV_2D", "CONV_2D"]
+    assert all(op.activation == RELU6 for op in cut.ops[1:5] if op.name == "CONV_2D")
+    assert cut.shapes[cut.ops[4].output][3] == 4 * count
+    assert torch.allclose(cut.forward(images)["result"], before, atol=1e-3)
+
+
+def test_equalization_looks_through_a_stream_that_is_read_several_times(net, images):
+    before = net.forward(images)["result"]
+    cut = with_cut_stream(net, equalize.observe(net, images), 1)
+    factors = equalize.equalize(cut, equalize.observe(cut, images))
+    wide, joined = cut.ops[2].output, cut.ops[3].output
+    assert torch.equal(factors[joined][-16:], factors[wide])
+    assert len(factors[joined]) == 16 + 4 * segments.COPIES[1]
+    assert torch.allclose(cut.forward(images)["result"], before, atol=1e-3)
 
 
 def test_a_bottleneck_that_one_convolution_reads_is_put_together_by_it(net, images):

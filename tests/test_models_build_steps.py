@@ -8,7 +8,7 @@ pytest.importorskip("flatbuffers", reason="writes .tflite files: pip install 'ed
 
 from small_net import small_model  # noqa: E402 -- after the skips
 
-from models.build import dead, dead_search, equalize, flat, ranges, rounding, sequential  # noqa: E402 -- after the skips
+from models.build import dead, dead_search, equalize, flat, presence_bias, ranges, rounding, sequential  # noqa: E402 -- after the skips
 from models.build.graph import Net  # noqa: E402 -- after the skips
 from models.build.ranges import Grid  # noqa: E402 -- after the skips
 
@@ -140,6 +140,22 @@ def test_the_simulated_int8_net_is_close_to_float(net, images):
     target = net.forward(images)["result"]
     got = full.forward(net, images)["result"]
     assert (got - target).abs().mean() < 0.02 * target.std()
+
+
+def test_presence_is_corrected_by_pictures_near_the_gate(images):
+    model = small_model()
+    graph = model.subgraphs[0]
+    logit = int(graph.operators[-1].outputs[0])
+    output = flat.add_tensor(model, graph.tensors[logit].shape, "")
+    graph.operators.append(flat.new_op(model, "LOGISTIC", 1, [logit], [output]))
+    flat.set_interface(model, {int(graph.inputs[0]): "image"}, {output: "presence"}, "a small net")
+    net = Net(model)
+    grids = ranges.choose(net, equalize.observe(net, images), Grid(1 / 255, -128), {})
+    found = sequential.quantize(net, images, grids, set(), steps=sequential.Steps(), label="small")
+    head = net.ops[-2].index
+    found.biases[head] = found.biases[head] - 0.8
+    assert presence_bias.correct(net, images, found) == pytest.approx(0.8, abs=0.1)
+    assert presence_bias.correct(net, images, found) == pytest.approx(0.0, abs=0.1)
 
 
 def test_channels_that_never_change_are_left_out_and_what_they_add_stays(images, monkeypatch):

@@ -14,6 +14,7 @@ from models.build import (
     equalize,
     fold,
     plan,
+    presence_bias,
     ranges,
     residuals,
     segments,
@@ -34,6 +35,8 @@ from models.build.upstream import Upstream
 # p / 127.5 - 1 = (q + 0.5) / 127.5: the half step goes into the first convolution's bias.
 INPUT_GRIDS = {"landmarks": Grid(float(np.float32(1 / 255)), -128), "detector": Grid(float(np.float32(1 / 127.5)), 0)}
 DETECTOR_OFFSET = 0.5 / 127.5
+# The tail of `int8` is float. That of `int8-full` needs its few steps: less room for what calibration did not see.
+TAIL_LIMITS = equalize.Limits(small_map=4.5, summands=True)
 
 # Logits and offsets beyond these decide nothing: the outputs' ranges stop there.
 HEATMAP_LOGITS = (-10.0, 6.0)
@@ -74,6 +77,8 @@ def rewritten(model: Upstream, precision: str, dropped: Dropped, edges: dict[int
     graph = prepared(model, precision)
     dead.drop(graph, dropped)
     segments.cut(graph, edges)
+    if model.role == "landmarks" and precision == "int8-full":
+        residuals.merge(graph, residuals.find(graph), residuals.MOST_BYTES)
     return Net(graph)
 
 
@@ -83,57 +88,16 @@ def as_input(role: str, pictures: NDArray[np.uint8]) -> torch.Tensor:
     return to_nchw((pictures.astype(np.float32) - np.float32(128 + grid.zero)) * np.float32(grid.scale))
 
 
-def equalized(net: Net, role: str, images: torch.Tensor, *, alpha: float = 0.5) -> Calibrated:
+def equalized(
+    net: Net, role: str, images: torch.Tensor, limits: equalize.Limits = equalize.DEFAULT_LIMITS
+) -> Calibrated:
     """Apply the exact steps: input offset, shift, equalization."""
     if role == "detector":
         equalize.fold_input_offset(net, DETECTOR_OFFSET)
     # A third of the pictures is enough to find the channels' middles.
     equalize.shift(net, equalize.observe(net, images[::3]), shift_depthwise=True)
-    factors = equalize.equalize(net, equalize.observe(net, images), alpha)
+    factors = equalize.equalize(net, equalize.observe(net, images), limits)
     return Calibrated(net, factors, equalize.observe(net, images))
-
-
-def with_merged_sums(calibrated: Calibrated) -> Calibrated:
-    """The same function with the tail's residual sums merged into convolutions, for `int8-full`."""
-    graph = calibrated.net.model
-    sums = residuals.find(graph)
-    sides = residuals.merge(graph, sums)
-    net = _merged_net(calibrated.net, graph, sums, sides)
-    merged = Calibrated(net, dict(calibrated.factors), dict(calibrated.stats))
-    _side_by_side(sums, sides, merged)
-    return merged
-
-
-def _merged_net(net: Net, model: Model, sums: residuals.Sums, sides: dict[int, int]) -> Net:
-    """The net of the merged `model` with the weights of `net`, which were equalized."""
-    merged = Net(model)
-    writers = {op.output: op for op in net.ops}
-    for op in merged.ops:
-        if op.name not in CONVOLUTIONS:
-            continue
-        if op.output in sides:
-            weights, bias = net.params[writers[sums[op.output][1]].index]
-            own = torch.eye(len(weights))[:, :, None, None]
-            merged.params[op.index] = (torch.cat([weights, own], 1), bias)
-        else:
-            merged.params[op.index] = net.params[writers[op.output].index]
-    return merged
-
-
-def _side_by_side(sums: residuals.Sums, sides: dict[int, int], calibrated: Calibrated) -> None:
-    """Add the joined tensors' Stats and equalization factors."""
-    stats, factors = calibrated.stats, calibrated.factors
-    for output, tensor in sides.items():
-        pair = [stats[sums[output][0]], stats[sums[output][2]]]
-        low, high = min(p.low for p in pair), max(p.high for p in pair)
-        extremes = min(p.minimum for p in pair), max(p.maximum for p in pair)
-        stats[tensor] = equalize.Stats(low, high, *extremes, None, None)
-        parts = []
-        for source in (sums[output][0], sums[output][2]):
-            channel_max = stats[source].channel_max
-            assert channel_max is not None
-            parts.append(factors.get(source, torch.ones(len(channel_max))))
-        factors[tensor] = torch.cat(parts)
 
 
 def output_ranges(net: Net) -> dict[int, ranges.Range]:
@@ -192,22 +156,30 @@ def to_recipe(calibrated: Calibrated, edges: dict[int, Edges], dropped: Dropped,
 
 
 def run(
-    model: Upstream, precision: str, pictures: NDArray[np.uint8], steps: Steps, rounding_pictures: int = 128
+    model: Upstream,
+    precision: str,
+    pictures: NDArray[np.uint8],
+    unseen: NDArray[np.uint8],
+    steps: Steps,
+    rounding_pictures: int = 128,
 ) -> tuple[Net, Recipe]:
-    """The whole calibration of one model in one precision on uint8 pictures [n, side, side, 3]."""
+    """The whole calibration of one model in one precision on uint8 pictures [n, side, side, 3].
+
+    `unseen` are others, for what is corrected when everything is rounded.
+    """
     torch.set_grad_enabled(False)
     images = as_input(model.role, pictures)
     net, edges, dropped = cut_net(model, precision, images)
     float_ops = plan.float_ops(net, model.role, precision)
-    calibrated = equalized(net, model.role, images)
-    if model.role == "landmarks" and precision == "int8-full":
-        calibrated = with_merged_sums(calibrated)
-        net = calibrated.net
     detects = model.role == "detector"
+    limits = equalize.DEFAULT_LIMITS if detects or precision == "int8" else TAIL_LIMITS
+    calibrated = equalized(net, model.role, images, limits)
     shares = detector_ranges.choose_shares(net, calibrated.stats, images) if detects else None
     grids = make_grids(calibrated, model.role, float_ops, shares)
     label = f"{model.variant} {precision}"
     found = sequential.quantize(net, images[:rounding_pictures], grids, float_ops, steps=steps, label=label)
     if detects:
         detector_bias.correct(net, images, found)
+    elif precision == "int8-full":
+        presence_bias.correct(net, as_input(model.role, unseen), found)
     return net, to_recipe(calibrated, edges, dropped, found)

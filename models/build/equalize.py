@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.build.graph import CONVOLUTIONS, NO_ACTIVATION, RELU, RELU6, Net, Op, joined
+from models.build.graph import CONVOLUTIONS, NO_ACTIVATION, RELU, RELU6, Net, Op, joined, readers
 
 # Equalization passes through these: they keep channels apart and commute with positive scaling.
 TRANSPARENT = ("ADD", "PAD", "MAX_POOL_2D", "RESIZE_BILINEAR")
@@ -167,44 +167,63 @@ class _Component:
 
     tensors: list[int]
     writers: list[Op]
-    readers: list[tuple[Op, slice]]  # and which of its input channels they are
+    readers: list[tuple[Op, slice]]  # and which of its input channels these are
 
 
-def equalize(net: Net, stats: dict[int, Stats], alpha: float = 0.5, cap: float = 64.0) -> dict[int, Tensor]:
+@dataclass(frozen=True)
+class Limits:
+    """How far channels are scaled.
+
+    Attributes:
+        alpha: 0 leaves all as it is, 1 makes ranges equal.
+        cap: bounds a channel's factor.
+        small_map: what the largest value becomes behind a ReLU6, in maps of 4x4 cells and smaller.
+        summands: whether a tensor that a depthwise convolution reads, and a sum (`residuals.merge`), is scaled all the
+            way.
+    """
+
+    alpha: float = 0.5
+    cap: float = 64.0
+    small_map: float = 3.5
+    summands: bool = False
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def equalize(net: Net, stats: dict[int, Stats], limits: Limits = DEFAULT_LIMITS) -> dict[int, Tensor]:
     """Scale channels up so that their ranges approach the widest's, and undo it in the weights that read them.
 
-    `alpha` 0 leaves all as it is, 1 makes ranges equal; `cap` bounds a channel's factor. Behind a ReLU6 a channel is
-    scaled no further than keeps it below 6. Updates `stats`; returns each scaled tensor's factors [channels].
+    Behind a ReLU6 a channel is scaled no further than keeps it below 6. Returns the factors of each scaled tensor.
     """
     factors: dict[int, Tensor] = {}
     for component in _components(net):
-        scale = _channel_scale(net, component, stats, alpha, cap)
+        scale = _channel_scale(net, component, stats, limits)
         for op in component.writers:
             scale = torch.minimum(scale, LARGEST_WEIGHT / net.params[op.index][0].abs().amax((1, 2, 3)).clamp_min(1e-9))
         scale = scale.clamp_min(1)
         for op in component.writers:
             weights, bias = net.params[op.index]
             net.params[op.index] = (weights * scale[:, None, None, None], bias * scale)
-        for op, columns in component.readers:
+        for op, channels in component.readers:
             weights, bias = net.params[op.index]
-            if op.depthwise:
-                weights = weights / scale[:, None, None, None]
-            else:
-                weights = weights.clone()
-                weights[:, columns] /= scale[None, :, None, None]
+            weights = weights.clone()
+            weights[channels if op.depthwise else (slice(None), channels)] /= (
+                scale[:, None, None, None] if op.depthwise else scale[None, :, None, None]
+            )
             net.params[op.index] = (weights, bias)
         for tensor in component.tensors:
             factors[tensor] = scale
-    for op in net.ops:
-        if _lays(op, net):
-            parts = [factors.get(i, torch.ones(net.shapes[i][3])) for i in op.inputs]
-            factors[op.output] = torch.cat(parts)
-    return factors
+    return factors | _factors_side_by_side(net, factors)
 
 
-def _lays(op: Op, net: Net) -> bool:
-    """Whether an op lays channels side by side."""
-    return op.name == "CONCATENATION" and len(net.shapes[op.output]) == 4
+def _factors_side_by_side(net: Net, factors: dict[int, Tensor]) -> dict[int, Tensor]:
+    """The factors of the tensors that lay scaled ones side by side."""
+    return {
+        op.output: torch.cat([factors.get(i, torch.ones(net.shapes[i][3])) for i in op.inputs])
+        for op in net.ops
+        if op.side_by_side and set(op.inputs) & factors.keys()
+    }
 
 
 def _components(net: Net) -> list[_Component]:
@@ -224,25 +243,15 @@ def _component(net: Net, tensors: list[int]) -> _Component | None:
     if net.input in tensors or set(tensors) & set(net.outputs):
         return None
     writers = [net.producer[t] for t in tensors]
-    readers = [
-        reader for t in tensors for op in net.consumers[t] if op.output not in tensors for reader in _read(net, op, t)
-    ]
+    read_by = [reader for t in tensors for reader in readers(net, t) if reader[0].output not in tensors]
     pads_channels = any(op.name == "PAD" and op.attributes["pads"][3].any() for op in writers)
     known = all(op.name in (*CONVOLUTIONS, *TRANSPARENT) for op in writers)
     convolutions = [op for op in writers if op.name in CONVOLUTIONS]
-    if pads_channels or not known or not convolutions or not readers:
+    if pads_channels or not known or not convolutions or not read_by:
         return None
-    if not all(op.name in CONVOLUTIONS for op, _ in readers):
+    if not all(op.name in CONVOLUTIONS for op, _ in read_by):
         return None
-    return _Component(tensors, convolutions, readers)
-
-
-def _read(net: Net, op: Op, tensor: int) -> list[tuple[Op, slice]]:
-    """The reader of a tensor, or those of what it lays side by side, and where the tensor's channels are."""
-    if not _lays(op, net):
-        return [(op, slice(None))]
-    first = sum(net.shapes[i][3] for i in op.inputs[: op.inputs.index(tensor)])
-    return [(reader, slice(first, first + net.shapes[tensor][3])) for reader in net.consumers[op.output]]
+    return _Component(tensors, convolutions, read_by)
 
 
 # XNNPACK refuses a model with a weight scale of 256 and more (where input and output have the same), which is a weight
@@ -250,10 +259,11 @@ def _read(net: Net, op: Op, tensor: int) -> list[tuple[Op, slice]]:
 LARGEST_WEIGHT = 16_000.0
 # A channel behind a ReLU6 is scaled until the largest value that calibration saw gets here; the room up to 6 is for
 # values that it did not see. Small maps have few values, so their largest is the least known.
-RELU6_TARGETS = ((4, 3.5), (16, 5.0), (1 << 30, 5.6))  # (largest side, target)
+SMALL_MAP = 4
+RELU6_TARGETS = ((16, 5.0), (1 << 30, 5.6))  # (largest side, target)
 
 
-def _channel_scale(net: Net, component: _Component, stats: dict[int, Stats], alpha: float, cap: float) -> Tensor:
+def _channel_scale(net: Net, component: _Component, stats: dict[int, Stats], limits: Limits) -> Tensor:
     def largest(tensors: list[int], *, upper_only: bool) -> Tensor:
         sides = []
         for tensor in tensors:
@@ -264,16 +274,20 @@ def _channel_scale(net: Net, component: _Component, stats: dict[int, Stats], alp
         return torch.stack(sides).amax(0)
 
     reach = largest(component.tensors, upper_only=False).clamp_min(1e-6)
-    wanted = (reach.max() / reach) ** alpha
+    wanted = (reach.max() / reach) ** limits.alpha
     clipped = [t for t in component.tensors if net.producer[t].activation == RELU6]
     assert all(net.producer[t].activation in {NO_ACTIVATION, RELU, RELU6} for t in component.tensors)
     if not clipped:
-        return wanted.clamp(1, cap)
+        return wanted.clamp(1, limits.cap)
     top = largest(clipped, upper_only=True).clamp_min(1e-3)
     side = min(net.shapes[t][1] for t in clipped)
-    target = next(value for largest_side, value in RELU6_TARGETS if side <= largest_side)
-    limit = (target / top).clamp(1, cap)
-    # A depthwise convolution has a weight scale for each input channel: nothing is lost by going all the way.
-    if len(component.tensors) == 1 and all(op.depthwise for op, _ in component.readers):
+    targets = ((SMALL_MAP, limits.small_map), *RELU6_TARGETS)
+    target = next(value for largest_side, value in targets if side <= largest_side)
+    limit = (target / top).clamp(1, limits.cap)
+    # A depthwise convolution has a weight scale for each input channel, and of a sum each output channel reads one:
+    # nothing is lost by going all the way.
+    others = [channels for op, channels in component.readers if not op.depthwise]
+    sums_only = limits.summands and len(others) < len(component.readers) and slice(None) not in others
+    if len(component.tensors) == 1 and (not others or sums_only):
         return limit
     return torch.minimum(limit, wanted).clamp_min(1)

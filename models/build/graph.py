@@ -18,6 +18,8 @@ CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 SAME_SCALE = ("PAD", "MAX_POOL_2D", "RESHAPE", "RESIZE_BILINEAR", "CONCATENATION")
 NO_ACTIVATION, RELU, RELU6 = 0, 1, 3
 
+CHANNEL_AXIS = 3
+
 Params = tuple[Tensor, Tensor]  # weights [out, in per group, height, width], bias [out]
 
 
@@ -38,6 +40,11 @@ class Op:
     def depthwise(self) -> bool:
         """Whether it is a depthwise convolution."""
         return self.name == "DEPTHWISE_CONV_2D"
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether it lays the channels of tensors side by side."""
+        return self.name == "CONCATENATION" and bool(self.attributes["axis"] == CHANNEL_AXIS)
 
 
 class Net:
@@ -177,6 +184,20 @@ def joined(net: Net, names: Container[str]) -> dict[int, int]:
             for tensor in op.inputs:
                 parent[find(tensor)] = find(op.output)
     return {tensor: find(tensor) for tensor in [net.input, *(op.output for op in net.ops)]}
+
+
+def readers(net: Net, tensor: int) -> list[tuple[Op, slice]]:
+    """What reads a tensor, and which of its input channels that is; a CONCATENATION of channels is looked through."""
+    found = []
+    for op in {op.index: op for op in net.consumers[tensor]}.values():
+        if op.side_by_side:
+            ends = np.cumsum([net.shapes[i][CHANNEL_AXIS] for i in op.inputs]).tolist()
+            places = [slice(end - net.shapes[i][CHANNEL_AXIS], end) for i, end in zip(op.inputs, ends, strict=True)]
+            mine = [place for i, place in zip(op.inputs, places, strict=True) if i == tensor]
+            found += [(reader, place) for reader in net.consumers[op.output] for place in mine]
+        else:
+            found.append((op, slice(None)))
+    return found
 
 
 def activate(op: Op, value: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ from models.build.recipe import Recipe, recipe_path
 from models.build.upstream import Upstream
 
 PRECISIONS = ("int8", "int8-full")
+# How many crops correct what is left when a landmark model is rounded: of the same scene, but drawn anew.
+UNSEEN = 512
 # How many pictures there are of the calibration scene, how many of them ranges and rounding see, and the draw's seed.
 SCENES = {"landmarks": "people", "detector": "calibration"}
 CROPS, FRAMES, SEED = 384, 512, 1
@@ -23,7 +25,7 @@ def build(model: Upstream, precision: str, float16: bytes) -> bytes:
     dead.drop(prepared, recipe.dropped)
     segments.cut(prepared, recipe.edges)
     if model.role == "landmarks" and precision == "int8-full":
-        residuals.merge(prepared, residuals.find(prepared))
+        residuals.merge(prepared, residuals.find(prepared), residuals.MOST_BYTES)
     return writer.write(prepared, recipe, precision, f"{model.name}, {precision}, edge-pose")
 
 
@@ -36,9 +38,11 @@ def calibrate_recipes(model: Upstream, threads: int) -> None:
     counts = (0, FRAMES) if detects else (CROPS, 0)
     sets = crops.make(SCENES[model.role], *counts, SEED, augment=True, threads=threads)
     pictures = (sets.frames if detects else sets.crops)[: RANGE_PICTURES[model.role]]
+    others = None if detects else crops.make(SCENES[model.role], UNSEEN, 0, SEED + 1, augment=True, threads=threads)
+    unseen = others.crops if others else pictures[:0]
     # The gain is fitted to all cells, of which almost none has a person: it would pull the high scores down. And other
     # scales than the one of the largest weight do the detector no good.
     steps = Steps(gain=False, shrinks=(1.0,)) if detects else Steps()
     for precision in PRECISIONS:
-        _, recipe = calibrate.run(model, precision, pictures, steps, ROUNDING_PICTURES[model.role])
+        _, recipe = calibrate.run(model, precision, pictures, unseen, steps, ROUNDING_PICTURES[model.role])
         recipe.save(recipe_path(model.variant, precision))

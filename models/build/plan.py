@@ -15,6 +15,8 @@ from models.build.segments import Edges
 MARGIN, LEAST_SHARE = 1.2, 0.1
 # A bottleneck that one convolution reads is cut into as many segments as give no more channels than this.
 MOST_CHANNELS = 16
+# In `int8-full` the residual streams are cut too, where no more than this many channels come of it.
+STREAM_SEGMENTS, MOST_STREAM_CHANNELS = 2, 192
 SMALL = 4  # feature maps of this side and smaller are the tail
 # The front (see `front`) stays float where it has no more multiplications than this: float takes little longer there.
 FRONT_MULTIPLICATIONS = 32e6
@@ -22,7 +24,7 @@ FRONT_MULTIPLICATIONS = 32e6
 
 def bottlenecks(net: Net) -> list[Op]:
     """The linear 1x1 convolutions of the trunk: everything before the tail that the heatmap is not made of."""
-    later = _reachable(net, {op.output for op in net.ops if _small(net, op) or op.name == "RESIZE_BILINEAR"})
+    later = _later(net)
     return [
         op
         for op in net.ops
@@ -48,7 +50,18 @@ def segment_counts(net: Net, role: str, precision: str) -> dict[int, int]:
             counts[op.output] = max(1, MOST_CHANNELS // net.shapes[op.output][3])
         elif precision == "int8":
             counts[op.output] = 1
-    return counts
+    return counts | (_stream_counts(net) if precision == "int8-full" else {})
+
+
+def _stream_counts(net: Net) -> dict[int, int]:
+    """The linear tensors that residual sums read or write, but for their branches; the heatmap's sums, one segment."""
+    later = _later(net)
+    sums = [op for op in net.ops if op.name == "ADD" and op.activation == NO_ACTIVATION and op.index not in later]
+    summands = {tensor for op in sums for tensor in op.inputs if len(net.consumers[tensor]) > 1}
+    streams = {*summands, *(op.output for op in sums)}
+    channels = {tensor: STREAM_SEGMENTS * net.shapes[tensor][3] for tensor in streams}
+    found = {tensor: STREAM_SEGMENTS if channels[tensor] <= MOST_STREAM_CHANNELS else 1 for tensor in sorted(streams)}
+    return found | {op.output: 1 for op in net.ops if _adds_resized(net, op)}
 
 
 def edges(stats: dict[int, Stats], counts: dict[int, int], clipped: Container[int] = ()) -> dict[int, Edges]:
@@ -64,7 +77,8 @@ def edges(stats: dict[int, Stats], counts: dict[int, int], clipped: Container[in
         else:
             middle, half = (low + high) / 2, (high - low) / 2 * MARGIN
             half = half.clamp_min(LEAST_SHARE * float(half.max()))
-            low, high = middle - half, middle + half
+            positive = not (low < 0).any()  # a sum of what is behind ReLU6
+            low, high = (middle - half).clamp_min(0) if positive else middle - half, middle + half
         result[tensor] = np.linspace(low.numpy(), high.numpy(), count + 1).astype(np.float32)
     return result
 
@@ -147,8 +161,17 @@ def _pyramid_block(net: Net) -> set[int]:
     return {op.index for op in net.ops if start <= op.index < resizing.index}
 
 
+def _adds_resized(net: Net, op: Op) -> bool:
+    return op.name == "ADD" and any(net.producer[i].name == "RESIZE_BILINEAR" for i in op.inputs)
+
+
 def _is_resized(net: Net, op: Op) -> bool:
     return any(reader.name == "RESIZE_BILINEAR" for reader in net.consumers.get(op.output, []))
+
+
+def _later(net: Net) -> set[int]:
+    """What is computed from the tail's tensors or from a resized one, and these themselves."""
+    return _reachable(net, {op.output for op in net.ops if _small(net, op) or op.name == "RESIZE_BILINEAR"})
 
 
 def _small(net: Net, op: Op) -> bool:

@@ -5,6 +5,9 @@ in one tensor of one scale. Here a channel's range is cut into equal segments, a
 relu6((y - the segment's low) * 6 / its width). Their sum, scaled back, is y clamped to the range. So every channel gets
 a scale and an offset of its own, and k segments give it k times 255 steps. That is exact in float and made of ordinary
 convolutions.
+
+Sums can be cut as well (`int8-full`): y + P d is one convolution of d and y's segments laid side by side, which writes
+the sum's segments. So a residual stream is never rounded as a whole, nor the branch P d at all.
 """
 
 from typing import Any
@@ -13,39 +16,128 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from models.build import flat
+from models.build import flat, residuals
 from models.build.flat import Model, Operator
 
 RELU6, TOP = schema.ActivationFunctionType.RELU6, 6.0
+ONE_SEGMENT = 2  # edges
+# By segments a channel: how many times over a sum reads the stream, each time that much smaller. In a row of weights of
+# one scale, a single large one would leave few steps for those of the branch. XNNPACK lays at most five side by side.
+COPIES = {1: 4, 2: 2}
+Part = tuple[int, NDArray[np.float64], NDArray[np.float64]]  # a tensor and 1x1 weights and bias to read it with
 Edges = NDArray[np.float32]  # [segments + 1, channels]: where a channel's segments begin, and where the last one ends
 Parts = list[tuple[int, Edges | None]]  # the channels that lie side by side in a tensor, and where each part is cut
 
 
 def cut(model: Model, edges: dict[int, Edges]) -> None:
-    """Cut these tensors, each the output of a convolution, linear or behind a ReLU6; elementwise in double precision.
+    """Cut these tensors, each the output of a convolution, linear or behind a ReLU6, or an ADD's; in double precision.
 
-    A convolution that reads the tensor, or what it is laid side by side with, reads the segments instead; for other
-    readers a convolution is added that puts them together and writes the old tensor. A depthwise convolution writes one
-    segment a channel.
+    A convolution that reads the tensor, or what it is laid side by side with, reads the segments instead, and so does
+    an ADD that is cut itself; a bridge (`surgery.add_bridges`) behind it puts them together. For other readers a
+    convolution is added that writes the old tensor. A depthwise convolution writes one segment a channel.
     """
-    graph = model.subgraphs[0]
-    operators: list[Operator] = []
-    segments: dict[int, int] = {}  # of each cut tensor
-    parts: dict[int, Parts] = {tensor: [(len(own[0]), own)] for tensor, own in edges.items()}
-    for op in graph.operators:
-        output, source = int(op.outputs[0]), int(op.inputs[0])
-        if flat.op_name(model, op) == "CONCATENATION" and segments.keys() & {int(i) for i in op.inputs}:
-            parts[output] = [(_channels(model, int(i)), edges.get(int(i))) for i in op.inputs]
-            segments[output] = _lay_segments(model, op, segments)
-        elif source in segments and _can_read(model, op, edges):
-            _read_segments(model, op, segments[source], parts[source])
-        operators.append(op)
-        if output in edges:
-            segments[output] = _write_segments(model, op, edges[output])
-            if not all(_can_read(model, reader, edges) for reader in graph.operators if output in reader.inputs):
-                operators.append(_together(model, output, segments[output], edges[output]))
-    graph.operators = operators
+    _Cutter(model, edges).run()
     flat.prune(model)
+
+
+class _Cutter:
+    def __init__(self, model: Model, edges: dict[int, Edges]) -> None:
+        self._model, self._edges = model, dict(edges)
+        self._old = list(model.subgraphs[0].operators)
+        self._writers = {int(op.outputs[0]): op for op in self._old}
+        self._read = [int(i) for op in self._old for i in op.inputs]
+        self._operators: list[Operator] = []
+        self._segments: dict[int, int] = {}  # of each cut tensor
+        self._parts: dict[int, Parts] = {tensor: [(len(own[0]), own)] for tensor, own in edges.items()}
+
+    def run(self) -> None:
+        for old in self._old:
+            output = int(old.outputs[0])
+            op = self._reading_segments(old)
+            self._operators.append(op)
+            if output in self._edges and output not in self._segments:
+                segments = self._segments[output] = _write_segments(self._model, op, self._edges[output])
+                if not all(self._takes_segments(reader) for reader in self._old if output in reader.inputs):
+                    self._operators.append(_together(self._model, output, segments, self._edges[output]))
+        self._model.subgraphs[0].operators = self._operators
+
+    def _takes_segments(self, op: Operator) -> bool:
+        cut_sum = flat.op_name(self._model, op) == "ADD" and int(op.outputs[0]) in self._edges
+        joins = flat.op_name(self._model, op) == "CONCATENATION"
+        return cut_sum or joins or self._convolves(op) or self._bridges(op) or self._resizes(op)
+
+    def _bridges(self, op: Operator) -> bool:
+        """Whether it is a bridge behind a sum that is cut."""
+        writer = self._writers.get(int(op.inputs[0]))
+        return writer is not None and flat.op_name(self._model, writer) == "ADD" and _is_bridge(self._model, op)
+
+    def _convolves(self, op: Operator) -> bool:
+        """Whether it is a 1x1 convolution, or one that pads with zeros what begins at 0."""
+        edges = self._edges.get(int(op.inputs[0]))
+        from_zero = edges is not None and not edges[0].any()
+        return _pointwise(self._model, op) or (flat.op_name(self._model, op) == "CONV_2D" and from_zero)
+
+    def _reading_segments(self, op: Operator) -> Operator:
+        """The operator, or what stands in for it, with segments as inputs where its own are cut."""
+        output, source = int(op.outputs[0]), int(op.inputs[0])
+        if output in self._edges and flat.op_name(self._model, op) == "ADD":
+            return self._sum(op)
+        if flat.op_name(self._model, op) == "CONCATENATION" and self._segments.keys() & {int(i) for i in op.inputs}:
+            self._parts[output] = [(_channels(self._model, int(i)), self._edges.get(int(i))) for i in op.inputs]
+            self._segments[output] = _lay_segments(self._model, op, self._segments)
+            return op
+        if source not in self._segments:
+            return op
+        if self._convolves(op):
+            _read_segments(self._model, op, self._segments[source], self._parts[source])
+        elif self._bridges(op):
+            return _together(self._model, output, self._segments[source], self._edges[source])
+        elif self._resizes(op):  # one segment a channel is a linear function: it may as well be resized
+            op.inputs[0] = self._segments[source]
+            self._segments[output], self._edges[output] = output, self._edges[source]
+            self._parts[output] = self._parts[source]
+        return op
+
+    def _resizes(self, op: Operator) -> bool:
+        edges = self._edges.get(int(op.inputs[0]))
+        return flat.op_name(self._model, op) == "RESIZE_BILINEAR" and edges is not None and len(edges) == ONE_SEGMENT
+
+    def _sum(self, op: Operator) -> Operator:
+        """An ADD as one convolution of its summands, or of what they are computed from, laid side by side."""
+        summands = [int(i) for i in op.inputs]
+        with_branch = any(self._is_branch(tensor) for tensor in summands)
+        parts = [part for tensor in summands for part in self._summand(tensor, with_branch=with_branch)]
+        self._operators.append(residuals.side_by_side(self._model, [source for source, _, _ in parts]))
+        joined = int(self._operators[-1].outputs[0])
+        result = flat.new_op(self._model, "CONV_2D", 1, [], [int(op.outputs[0])], options=_pointwise_options())
+        weights = np.concatenate([weights for _, weights, _ in parts], 3)
+        _set_constants(self._model, result, weights, np.sum([bias for _, _, bias in parts], axis=0), joined)
+        return result
+
+    def _is_branch(self, tensor: int) -> bool:
+        """Whether it is a linear convolution's, and only the sum reads it."""
+        writer = self._writers[tensor]
+        linear = _pointwise(self._model, writer) and not writer.builtinOptions.fusedActivationFunction
+        return linear and self._read.count(tensor) == 1 and tensor not in self._segments
+
+    def _summand(self, tensor: int, *, with_branch: bool) -> list[Part]:
+        """The tensors to read, each with the weights and the bias that make its share of the summand."""
+        if tensor in self._segments:
+            edges = self._edges[tensor]
+            copies = COPIES[len(edges) - 1] if with_branch else 1
+            weights = _identity(_width(edges) / TOP / copies, len(edges) - 1)
+            return [(self._segments[tensor], weights, edges[0].astype(np.float64) / copies)] * copies
+        if self._is_branch(tensor):
+            writer = self._writers[tensor]
+            self._operators.remove(writer)
+            return [(int(writer.inputs[0]), *_constants(self._model, writer))]
+        channels = _channels(self._model, tensor)
+        return [(tensor, _identity(np.ones(channels), 1), np.zeros(channels))]
+
+
+def _identity(scale: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """1x1 weights that add up `count` segments of each channel, scaled."""
+    return np.concatenate([np.diag(scale)] * count, 1)[:, None, None]
 
 
 def _width(edges: Edges) -> NDArray[np.float64]:
@@ -58,16 +150,20 @@ def _channels(model: Model, tensor: int) -> int:
     return int(model.subgraphs[0].tensors[tensor].shape[3])
 
 
-def _can_read(model: Model, op: Operator, edges: dict[int, Edges]) -> bool:
-    """Whether an op reads segments itself: a 1x1 convolution, or one that pads with zeros what begins at 0."""
-    if flat.op_name(model, op) == "CONCATENATION":
-        return True
+def _pointwise(model: Model, op: Operator) -> bool:
     if flat.op_name(model, op) != "CONV_2D":
         return False
     weights = flat.constant(model, op.inputs[1])
     assert weights is not None
-    source = int(op.inputs[0])
-    return bool(weights.shape[1] == 1 or (source in edges and not edges[source][0].any()))
+    return bool(weights.shape[1] == 1)
+
+
+def _is_bridge(model: Model, op: Operator) -> bool:
+    """A depthwise 1x1 identity."""
+    if flat.op_name(model, op) != "DEPTHWISE_CONV_2D":
+        return False
+    weights, bias = _constants(model, op)
+    return weights.shape[1] == 1 and bool((weights == 1).all()) and not bias.any()
 
 
 def _constants(model: Model, op: Operator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -129,12 +225,24 @@ def _together(model: Model, output: int, segments: int, edges: Edges) -> Operato
     """The convolution that writes the old tensor from its segments: depthwise where there is one a channel."""
     width, count = _width(edges) / TOP, len(edges) - 1
     depthwise = count == 1
-    options = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
-    options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
-    options.padding = schema.Padding.VALID
-    weights = width[None, None, None] if depthwise else np.concatenate([np.diag(width)] * count, 1)[:, None, None]
-    if depthwise:
-        options.depthMultiplier = 1
+    options = _depthwise_options() if depthwise else _pointwise_options()
+    weights = width[None, None, None] if depthwise else _identity(width, count)
     op = flat.new_op(model, "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", 1, [], [output], options=options)
     _set_constants(model, op, weights, edges[0], segments)
     return op
+
+
+def _pointwise_options() -> Any:  # noqa: ANN401 -- an options table
+    return _plain(schema.Conv2DOptionsT())
+
+
+def _depthwise_options() -> Any:  # noqa: ANN401
+    options = _plain(schema.DepthwiseConv2DOptionsT())
+    options.depthMultiplier = 1
+    return options
+
+
+def _plain(options: Any) -> Any:  # noqa: ANN401
+    options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
+    options.padding = schema.Padding.VALID
+    return options
