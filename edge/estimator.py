@@ -17,10 +17,11 @@ from edge.evidence import weights_for
 from edge.landmarks import LandmarkModel
 from edge.manifest import ModelStore
 from edge.motion import MotionGate
+from edge.person import Person
 from edge.pose import Detection, Frame, Landmarks, Pose, Roi
 from edge.runtime import load_runtime, open_model
 from edge.smoothing import PoseSmoother
-from edge.tracker import Person, Tracker
+from edge.tracker import Tracker
 
 
 @dataclass(slots=True)

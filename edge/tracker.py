@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import combinations, count
 from typing import Final
 
 from edge import acquisition, association, roi
 from edge.acquisition import SAME_PLACE, Finder, Sighting
-from edge.association import Memory, Trail
+from edge.association import Memory
 from edge.config import TrackerSettings
 from edge.evidence import UNSEEN, Weights, probability, score_logit
-from edge.liveness import Liveness
+from edge.person import Person
 from edge.pose import Detection, Roi
 
 # What counts is the evidence of so much time (a first-order low-pass), so that one blurred frame loses nobody.
@@ -38,49 +38,15 @@ KNOWN_S: Final = 0.3
 DOUBT_INTERVAL_S: Final = 0.5
 # A detector's logit from which on somebody is seen plainly: a score of 0.5.
 PLAINLY_SEEN: Final = 0.0
+# What speaks for a person (log-odds) falls so much between two frames where the picture is cut and the region lies on
+# furniture, and seldom otherwise: the detector is asked, and who is not seen plainly is found anew.
+BROKEN_OFF: Final = 6.0
+# Who waits for a moment is served by the frame that comes a little early, too: of so many frames.
+EARLY_FRAMES: Final = 0.25
 # In the plain way, a detection whose square overlaps a held person's this much (IoU, rotation aside) is that person.
 SAME_SQUARE_IOU: Final = 0.3
 # Frames further apart than this are no motion: regions are stale, and the detector looks at once.
 GAP_S: Final = 1.0
-
-
-@dataclass(slots=True)
-class Person:
-    """Somebody who is followed.
-
-    Attributes:
-        id: never given to anybody else in this run.
-        roi: where to look in the next frame.
-        last: what was seen last.
-        log_odds: that this is a person, of the last moments.
-        since_s: when first seen.
-        seen_s: when last seen.
-        verified_s: when the detector was last asked about them.
-        misses: how often in a row it did not see them.
-        looks: in how many frames they were seen.
-        alive_s: when they last were beyond doubt, or moved as people do.
-        confirmed: whether they are published.
-        trail: where they have been.
-    """
-
-    id: int
-    roi: Roi
-    last: Sighting
-    log_odds: float
-    since_s: float
-    seen_s: float
-    verified_s: float
-    confirmed: bool
-    alive_s: float
-    misses: int = 0
-    looks: int = 1
-    liveness: Liveness = field(default_factory=Liveness)
-    trail: Trail = field(default_factory=Trail)
-
-    @property
-    def score(self) -> float:
-        """Probability that this is a person."""
-        return probability(self.log_odds)
 
 
 class Tracker:
@@ -98,6 +64,8 @@ class Tracker:
         self._plain = rules.acquisition == "single"
         self._idle_interval_s = 1.0 / rules.idle_fps if rules.idle_fps else 0.0
         self._searched_s = -math.inf
+        self._time_s = -math.inf
+        self._early_s = 0.0
         self._memory = Memory()
         self._rejected: list[tuple[float, Roi]] = []
         self._dismissed: list[tuple[float, Roi]] = []
@@ -111,7 +79,10 @@ class Tracker:
             time_s: the frame's capture time.
             moved: says whether anything has moved since the detector last looked; asked only if the answer matters.
         """
-        waited_s = time_s - self._searched_s
+        if time_s != self._time_s:
+            self._early_s = EARLY_FRAMES * min(max(time_s - self._time_s, 0.0), GAP_S)
+            self._time_s = time_s
+        waited_s = time_s - self._searched_s + self._early_s
         self._still = False
         if not self.people:
             if waited_s < self._idle_interval_s:
@@ -126,10 +97,10 @@ class Tracker:
 
     def _unverified(self, person: Person, time_s: float) -> bool:
         """Whether the detector should be asked about a person who is held."""
-        if time_s - person.seen_s > GAP_S:
+        if person.broken_off or time_s - person.seen_s > GAP_S:
             return True
         interval_s = DOUBT_INTERVAL_S if self._doubtful(person) else self.rules.verify_interval
-        return bool(interval_s) and time_s - person.verified_s >= interval_s
+        return bool(interval_s) and time_s - person.verified_s + self._early_s >= interval_s
 
     def _doubtful(self, person: Person) -> bool:
         return person.last.found.presence < self.rules.min_presence or person.score < BELIEVED
@@ -184,21 +155,29 @@ class Tracker:
         """Note whom the detector sees of those who are held; returns the detections of nobody held."""
         regions = [roi.from_detection(detection) for detection in detections]
         free = dict(enumerate(detections))
+        gone: list[Person] = []
         for person in self.people:
             person.verified_s = time_s
             places = list(free)
             match = association.nearest(person.roi, [regions[place] for place in places], SAME_PLACE)
-            logit = UNSEEN if match is None else score_logit(free.pop(places[match]).score)
+            own = {} if match is None else {places[match]: free.pop(places[match])}
+            logit = max((score_logit(detection.score) for detection in own.values()), default=UNSEEN)
             # Whom it plainly sees, and who was not in doubt, it need not be asked about again.
             if logit < PLAINLY_SEEN or self._doubtful(person):
                 logit = (logit + acquisition.logit_of(person.roi, finder.wider())) / 2
             person.misses = 0 if logit > UNSEEN else person.misses + 1
-            person.log_odds += self.weights.detector * (logit - person.last.detector_logit)
-            person.last = replace(person.last, detector_logit=logit)
-        for person in list(self.people):
-            if person.misses and person.last.found.presence < self.rules.min_presence:
-                self._lose(person, time_s)  # neither model sees anybody
-        return list(free.values())
+            change = self.weights.detector * (logit - person.last.detector_logit)
+            person.log_odds += change
+            person.last = replace(person.last, detector_logit=logit, log_odds=person.last.log_odds + change)
+            if person.broken_off and logit < PLAINLY_SEEN and probability(person.last.log_odds) < BELIEVED:
+                free |= own
+                gone.append(person)  # whoever is there is looked at closely
+            elif person.misses and person.last.found.presence < self.rules.min_presence:
+                gone.append(person)  # neither model sees anybody
+            person.broken_off = False
+        for person in gone:
+            self._lose(person, time_s)
+        return [detection for place, detection in enumerate(detections) if place in free]
 
     def _take_up(self, seen: Sighting, time_s: float, *, believed: bool) -> Person:
         likely = believed or probability(seen.log_odds) >= self.rules.min_score
@@ -225,6 +204,7 @@ class Tracker:
             Whether the person is there; if not, the person is dropped.
         """
         person.looks += 1
+        person.broken_off |= person.confirmed and person.last.log_odds - seen.log_odds > BROKEN_OFF
         # The mean of the first looks, and then of the last moments.
         share = max(1.0 - math.exp(-max(time_s - person.seen_s, 0.0) / MEMORY_OF_EVIDENCE_S), 1.0 / person.looks)
         person.log_odds += share * (seen.log_odds - person.log_odds)

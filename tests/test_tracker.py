@@ -42,6 +42,7 @@ class World:
         self.tracker, self.people, self.time_s, self.step_s = followed, list(people), 0.0, step_s
         self.detector_runs = 0
         self.blind = False
+        self.score = 0.9
 
     def look(self, region):
         near = [p for p in self.people if math.hypot(p[0] - region.x_px, p[1] - region.y_px) < region.side_px / 2]
@@ -51,7 +52,7 @@ class World:
         return landmarks(x, y, 200.0, *more)
 
     def detect(self):
-        return [] if self.blind else [detection(p[0], p[1]) for p in self.people]
+        return [] if self.blind else [detection(p[0], p[1], score=self.score) for p in self.people]
 
     def frame(self, look=None, detections=None):
         """As the estimator does it; returns the published ids."""
@@ -63,7 +64,7 @@ class World:
             clues = clues_of(found, person.roi)
             seen = Sighting(person.roi, found, clues, logit, WEIGHTS.log_odds(clues, logit))
             self.tracker.update(person, seen, roi.from_auxiliary(found.auxiliary_px), self.time_s, SIZE_PX)
-        if search:
+        if search or self.tracker.wants_detection(self.time_s, lambda: False):
             self.detector_runs += 1
             seen = self.detect() if detections is None else detections
             finder = Finder(WEIGHTS, SIZE_PX, self.tracker.rules.min_presence, look, lambda: seen)
@@ -95,6 +96,37 @@ def test_an_empty_room_is_searched_seldom_unless_something_moves():
     assert watching.wants_detection(10.1, lambda: True)
     assert watching.wants_detection(10.21, still)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(("fps", "every"), [(30, 6), (25, 5), (12, 3)])
+def test_an_empty_room_is_searched_in_the_frame_in_which_it_is_due(fps, every):
+    watching, searched = tracker(idle_fps=5), []
+    finder = Finder(WEIGHTS, SIZE_PX, 0.5, World(watching).look, list)
+    for number in range(60):
+        time_s = 3.0 + number / fps
+        if watching.wants_detection(time_s, lambda: False):
+            watching.search([], finder, time_s)
+            searched.append(number)
+    assert searched == list(range(0, 60, every))
+
+
+def test_after_a_cut_to_a_thing_where_somebody_was_nobody_is_published():
+    world = World(tracker(), [(600, 300, 0.8)])
+    assert world.pass_time(1)[-1] == [1]
+    world.people, world.score = [(600, 300, 0.42)], 0.2  # neither model is sure of it, and it does not move
+    assert not any(world.pass_time(4))
+
+
+def test_somebody_whom_one_blurred_frame_hides_is_the_same_afterwards():
+    world = World(tracker(), [(600, 300, 0.8)])
+    world.pass_time(1)
+    world.score = 0.4
+    for peak in (0.42, 0.8, 0.8):
+        world.people = [(600, 300, peak)]
+        seen = world.frame()
+    assert seen == [1]
+    world.people, world.score = [(600, 300, 0.42)], 0.9  # the detector sees them plainly
+    assert world.frame() == [1]
 
 
 def test_somebody_plain_to_see_is_published_in_the_same_frame_and_followed_with_few_detector_runs():
