@@ -5,6 +5,7 @@ from edge.config import SmoothingSettings
 from edge.pose import Landmarks, Pose, Roi
 from edge.quality import QualityMeter
 from edge.smoothing import PoseSmoother
+from tests.benchmarks import lag
 
 
 def body(x):
@@ -50,3 +51,21 @@ def test_strong_smoothing_is_later_than_normal():
         return np.median(meter.lags_s) * 1e3
 
     assert 0 < late_ms("normal") < late_ms("strong") < 100
+
+
+def test_a_delay_is_measured_over_a_clip_whatever_single_frames_show():
+    chance, times_s = np.random.default_rng(0), [number / 30 for number in range(90)]
+    body = chance.uniform(0, 200, (33, 2))
+    swing = chance.uniform(20, 60, (33, 2))
+
+    def at(time_s):
+        return (body + swing * np.sin(4 * time_s + np.arange(33)[:, None])).astype(np.float32)
+
+    published = [at(time_s - 0.02) for time_s in times_s]
+    alone = [(at(time_s) + chance.normal(0, 4, (33, 2))).astype(np.float32) for time_s in times_s]
+    alone[30], alone[60], published[10] = alone[30] + 500, None, None
+    frames = lag.motion(times_s, published, alone)
+    assert len(frames) == 88 - 3 * 3
+    assert lag.late_ms(frames) == pytest.approx(20, abs=1)
+    low, high = lag.interval_ms([frames])
+    assert 17 < low < 20 < high < 23
