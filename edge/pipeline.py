@@ -20,7 +20,7 @@ WINDOW_FRAMES: Final = 1800
 # has become so old by it is not told of: the next one is fresh, and says the same.
 STALE_S: Final = 0.15
 # But if all of them are old for so long, that is better than silence.
-HOLD_BACK_S: Final = 2.0
+HOLD_BACK_S: Final = 5.0
 
 
 @dataclass(slots=True)
