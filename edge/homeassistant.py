@@ -111,6 +111,10 @@ def _states(topics: Topics) -> dict[str, dict[str, Any]]:
 
 def _diagnostics(topics: Topics, expire_after_s: int) -> dict[str, dict[str, Any]]:
     common = {"state_topic": topics.health, "entity_category": "diagnostic", "expire_after": expire_after_s}
+    return _figures(common) | _problems(common)
+
+
+def _figures(common: dict[str, Any]) -> dict[str, dict[str, Any]]:
     number = {"platform": "sensor", "state_class": "measurement", **common}
     return {
         "fps": {
@@ -136,22 +140,26 @@ def _diagnostics(topics: Topics, expire_after_s: int) -> dict[str, dict[str, Any
             "unit_of_measurement": "°C",
             "value_template": "{{ value_json.temperature_c }}",
         },
+    }
+
+
+def _problems(common: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    problem = {
+        "platform": "binary_sensor",
+        "device_class": "problem",
+        "payload_on": ON.decode(),
+        "payload_off": OFF.decode(),
+        **common,
+    }
+    return {
         "stalled": {
-            **common,
-            "platform": "binary_sensor",
+            **problem,
             "name": "Camera silent",
-            "device_class": "problem",
-            "payload_on": ON.decode(),
-            "payload_off": OFF.decode(),
             "value_template": "{{ 'ON' if value_json.stalled else 'OFF' }}",
         },
         "throttled": {
-            **common,
-            "platform": "binary_sensor",
+            **problem,
             "name": "Throttled",
-            "device_class": "problem",
-            "payload_on": ON.decode(),
-            "payload_off": OFF.decode(),
             # None is Home Assistant's word for unknown: this host cannot tell.
             "value_template": "{{ None if value_json.throttled is none else 'ON' if value_json.throttled else 'OFF' }}",
         },
