@@ -116,11 +116,7 @@ class Finder:
             if self._somebody(sighting):
                 seen.append(sighting)
         seen.sort(key=lambda sighting: -sighting.log_odds)
-        people: list[Sighting] = []
-        for sighting in seen:
-            if not any(same_person(sighting, other) for other in (*held, *people)):
-                people.append(sighting)
-        return sorted(people, key=_rank)
+        return sorted(_distinct(seen, held), key=_rank)
 
     def _candidates(self, detections: Sequence[Detection], limit: int, *, thorough: bool) -> list[tuple[Roi, float]]:
         """Regions worth a look, with the detector's logit; none is almost the same as another."""
@@ -183,6 +179,15 @@ def same_person(first: Sighting, second: Sighting) -> bool:
     return association.same_joints(first.found.keypoints_px, second.found.keypoints_px, side_px)
 
 
+def _distinct(seen: Iterable[Sighting], known: Sequence[Sighting] = ()) -> list[Sighting]:
+    """The first sighting of each person who is not known."""
+    people: list[Sighting] = []
+    for sighting in seen:
+        if not any(same_person(sighting, other) for other in (*known, *people)):
+            people.append(sighting)
+    return people
+
+
 def _alike(first: Roi, second: Roi) -> bool:
     larger, smaller = max(first.side_px, second.side_px), min(first.side_px, second.side_px)
     apart = math.hypot(first.x_px - second.x_px, first.y_px - second.y_px)
@@ -199,10 +204,7 @@ def _rank_of(log_odds: float, region: Roi) -> float:
 
 def _outdone(region: Roi, seen: Iterable[Sighting], wanted: int) -> bool:
     """Whether as many as are wanted are in view for sure, and nobody in the region could come before them."""
-    people: list[Sighting] = []
-    for sighting in seen:
-        if sighting.log_odds >= SURE and not any(same_person(sighting, other) for other in people):
-            people.append(sighting)
+    people = _distinct([sighting for sighting in seen if sighting.log_odds >= SURE])
     if len(people) < wanted:
         return False
     last = sorted(map(_rank, people))[wanted - 1]
