@@ -38,9 +38,8 @@ def dense(model: Model, depthwise: Operator) -> Operator:
     full = np.zeros((channels, *weights.shape[1:3], channels), np.float32)
     every = np.arange(channels)
     full[every, :, :, every] = weights[0].transpose(2, 0, 1)
-    old, options = depthwise.builtinOptions, schema.Conv2DOptionsT()
+    old, options = depthwise.builtinOptions, flat.convolution_options()
     options.strideW, options.strideH = old.strideW, old.strideH
-    options.dilationWFactor = options.dilationHFactor = 1
     options.padding, options.fusedActivationFunction = old.padding, old.fusedActivationFunction
     inputs = [int(depthwise.inputs[0]), flat.add_constant(model, full, ""), int(depthwise.inputs[2])]
     return flat.new_op(model, "CONV_2D", 1, inputs, [int(depthwise.outputs[0])], options=options)

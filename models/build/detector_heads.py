@@ -151,9 +151,7 @@ def _low_resolution_kernel(model: Model, depthwise: Operator) -> NDArray[np.floa
 
 def _depthwise(model: Model, kernel: NDArray[np.float64], source: int) -> Operator:
     """The depthwise 2x2 convolution; its bias is in the 1x1 that follows."""
-    options = schema.DepthwiseConv2DOptionsT()
-    options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
-    options.depthMultiplier, options.padding = 1, VALID
+    options = flat.depthwise_options()
     weights, bias = kernel.astype(np.float32), np.zeros(kernel.shape[3], np.float32)
     constants = [flat.add_constant(model, value, "") for value in (weights, bias)]
     batch, height, width, depth = (int(n) for n in model.subgraphs[0].tensors[source].shape)
@@ -213,9 +211,7 @@ def _part_of_head(model: Model, head: Operator, part: slice) -> list[Operator]:
     batch, height, width, _ = (int(n) for n in graph.tensors[head.outputs[0]].shape)
     constants = [flat.add_constant(model, value, "") for value in (weights[rows], bias[rows])]
     grid = flat.add_tensor(model, [batch, height, width, len(rows)], "")
-    options = schema.Conv2DOptionsT()
-    options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
-    options.padding = VALID
+    options = flat.convolution_options()
     convolution = flat.new_op(model, "CONV_2D", 1, [int(head.inputs[0]), *constants], [grid], options=options)
     shape = [batch, height * width * len(rows) // len(values), len(values)]
     flat_list = flat.add_tensor(model, shape, "")

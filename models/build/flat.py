@@ -131,6 +131,24 @@ def new_op(
     return op
 
 
+def convolution_options() -> Options:
+    """Of a CONV_2D of stride 1 that pads nothing and has no activation."""
+    return _stride_1(schema.Conv2DOptionsT())
+
+
+def depthwise_options() -> Options:
+    """Of a DEPTHWISE_CONV_2D of stride 1 that pads nothing and has no activation."""
+    options = _stride_1(schema.DepthwiseConv2DOptionsT())
+    options.depthMultiplier = 1
+    return options
+
+
+def _stride_1(options: Options) -> Options:
+    options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
+    options.padding = schema.Padding.VALID
+    return options
+
+
 def prune(model: Model) -> None:
     """Drop every operator, tensor, buffer and operator code that the graph's outputs do not need."""
     graph = model.subgraphs[0]

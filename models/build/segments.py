@@ -109,7 +109,7 @@ class _Cutter:
         parts = [part for tensor in summands for part in self._summand(tensor, with_branch=with_branch)]
         self._operators.append(residuals.side_by_side(self._model, [source for source, _, _ in parts]))
         joined = int(self._operators[-1].outputs[0])
-        result = flat.new_op(self._model, "CONV_2D", 1, [], [int(op.outputs[0])], options=_pointwise_options())
+        result = flat.new_op(self._model, "CONV_2D", 1, [], [int(op.outputs[0])], options=flat.convolution_options())
         weights = np.concatenate([weights for _, weights, _ in parts], 3)
         _set_constants(self._model, result, weights, np.sum([bias for _, _, bias in parts], axis=0), joined)
         return result
@@ -225,24 +225,8 @@ def _together(model: Model, output: int, segments: int, edges: Edges) -> Operato
     """The convolution that writes the old tensor from its segments: depthwise where there is one a channel."""
     width, count = _width(edges) / TOP, len(edges) - 1
     depthwise = count == 1
-    options = _depthwise_options() if depthwise else _pointwise_options()
+    options = flat.depthwise_options() if depthwise else flat.convolution_options()
     weights = width[None, None, None] if depthwise else _identity(width, count)
     op = flat.new_op(model, "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", 1, [], [output], options=options)
     _set_constants(model, op, weights, edges[0], segments)
     return op
-
-
-def _pointwise_options() -> Any:  # noqa: ANN401 -- an options table
-    return _plain(schema.Conv2DOptionsT())
-
-
-def _depthwise_options() -> Any:  # noqa: ANN401
-    options = _plain(schema.DepthwiseConv2DOptionsT())
-    options.depthMultiplier = 1
-    return options
-
-
-def _plain(options: Any) -> Any:  # noqa: ANN401
-    options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
-    options.padding = schema.Padding.VALID
-    return options

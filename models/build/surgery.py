@@ -105,9 +105,7 @@ def _is_linear(model: Model, op: Operator) -> bool:
 
 def _identity(model: Model, source: int) -> Operator:
     shape = [int(n) for n in model.subgraphs[0].tensors[source].shape]
-    options = schema.DepthwiseConv2DOptionsT()
-    options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
-    options.depthMultiplier, options.padding = 1, VALID
+    options = flat.depthwise_options()
     weights = flat.add_constant(model, np.ones((1, 1, 1, shape[3]), np.float32), "")
     bias = flat.add_constant(model, np.zeros(shape[3], np.float32), "")
     output = flat.add_tensor(model, shape, "")
@@ -117,8 +115,7 @@ def _identity(model: Model, source: int) -> Operator:
 def _convolution_like(model: Model, op: Operator, weights: NDArray[Any], bias: NDArray[Any], name: str) -> Operator:
     """A copy of a stride-1 convolution with other weights, reading the same tensor, writing a new one."""
     old = op.builtinOptions
-    options = schema.Conv2DOptionsT()
-    options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
+    options = flat.convolution_options()
     options.padding = old.padding
     options.fusedActivationFunction = old.fusedActivationFunction
     shape = [*(int(n) for n in model.subgraphs[0].tensors[op.outputs[0]].shape[:3]), len(bias)]
