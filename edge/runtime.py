@@ -91,8 +91,7 @@ class Model:
         self.fallback = ""
         self._path = store.path(entry)
         self._interpreter = self._load(store.read(entry), threads, library)
-        if not is_edgetpu(device):
-            pages.forget(self._path)  # XNNPACK has packed copies of the weights; the file's are not read again
+        pages.forget_files()
         self._input = self._interpreter.get_input_details()[0]
         self._input_view: Callable[[], NDArray[Any]] = self._interpreter.tensor(self._input["index"])
         self._outputs = {

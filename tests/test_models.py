@@ -1,9 +1,12 @@
 """The manifest, the model files, and the runtime that loads them."""
 
+import ctypes
 import hashlib
 import mmap
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -67,15 +70,42 @@ def test_a_loaded_model_does_not_hold_its_file_in_memory(copy):
     assert (model.output("landmarks") == first).all()
 
 
-def test_the_pages_of_a_mapped_file_can_be_given_back_and_are_still_there(tmp_path):
+def test_the_pages_of_mapped_files_can_be_given_back_and_are_still_there(tmp_path):
     path = tmp_path / "some file"
     path.write_bytes(bytes(range(256)) * 4096)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert sum(mapped[::4096]) == 0
         assert resident_bytes(path) == 2**20
-        pages.forget(path)
+        pages.forget_files()
         assert resident_bytes(path) == 0
         assert mapped[:] == path.read_bytes()
+
+
+def test_pages_that_were_written_to_are_kept(tmp_path):
+    path = tmp_path / "a library with relocations"
+    path.write_bytes(bytes(2**16))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
+        mapped[0] = 7
+        address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(2**16), mmap.PROT_READ) == 0
+        pages.forget_files()
+        assert mapped[0] == 7
+
+
+def test_most_of_the_code_that_imports_touched_is_given_back():
+    script = """
+import re
+from pathlib import Path
+from edge import pages, run
+def resident(): return int(re.search(r"RssFile:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+before = resident()
+pages.forget_files()
+print(before, resident())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert after < before / 2
 
 
 def test_the_default_precision_of_each_runtime_exists(store):
