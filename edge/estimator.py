@@ -30,12 +30,14 @@ class Estimate:
 
     Attributes:
         poses: the people, in frame px.
-        detector_ran: whether the detector looked at this frame.
+        search_due: whether the detector is still to look at this frame.
+        detector_ran: whether it did.
         stage_ms: wall-clock milliseconds of each stage that ran: gate (deciding whether to
             detect), detect (its own warp included), warp, landmarks, smooth.
     """
 
     poses: list[Pose] = field(default_factory=list)
+    search_due: bool = False
     detector_ran: bool = False
     stage_ms: dict[str, float] = field(default_factory=dict)
 
@@ -90,37 +92,35 @@ class PoseEstimator:
         """
         if alone:
             self.forget()
-        estimate = Estimate()
-        with _timed(estimate, "gate"):
-            search = self._tracker.wants_detection(frame.time_s, lambda: self._motion.moved(frame))
-        poses: dict[int, Pose] = {}
-        for person in list(self._tracker.people):
-            self._follow(frame, person, estimate, poses)
-        # Where the last one held was lost just now, whoever else is there is looked for in the same frame.
-        if search or self._tracker.wants_detection(frame.time_s, lambda: False):
-            self._search(frame, estimate, poses, patient=not alone)
-        kept = {person.id for person in self._tracker.settle(frame.time_s) if person.confirmed}
-        estimate.poses = [pose for person_id, pose in poses.items() if person_id in kept]
-        held = self._tracker.ids()
-        self._smoothers = {key: value for key, value in self._smoothers.items() if key in held}
+        estimate = self.follow(frame)
+        if estimate.search_due:
+            self.search(frame, estimate, patient=not alone)
         if alone:
             self.forget()
         return estimate
 
-    def _follow(self, frame: Frame, person: Person, estimate: Estimate, poses: dict[int, Pose]) -> None:
-        region = person.roi
-        found = self._look(frame, region, estimate)
-        seen = sighting_of(region, found, person.last.detector_logit, self._weights)
-        raw_px = found.keypoints_px
-        found = self._smoothed(person.id, found, frame.time_s, estimate)
-        size_px = frame.width_px, frame.height_px
-        if self._tracker.update(person, seen, roi.from_auxiliary(found.auxiliary_px), frame.time_s, size_px):
-            points = found.keypoints_px
-            poses[person.id] = Pose(person.id, person.score, "tracked", points, found.world_m, region, raw_px)
+    def follow(self, frame: Frame) -> Estimate:
+        """The first part of `process`: whoever is held, without the detector."""
+        estimate = Estimate()
+        with _timed(estimate, "gate"):
+            search = self._tracker.wants_detection(frame.time_s, lambda: self._motion.moved(frame))
+        for person in list(self._tracker.people):
+            self._follow(frame, person, estimate)
+        self._settle(frame, estimate)
+        # Where the last one held was lost just now, whoever else is there is looked for in the same frame.
+        estimate.search_due = search or self._tracker.wants_detection(frame.time_s, lambda: False)
+        return estimate
 
-    def _search(self, frame: Frame, estimate: Estimate, poses: dict[int, Pose], *, patient: bool) -> None:
+    def search(self, frame: Frame, estimate: Estimate, *, patient: bool = True) -> None:
+        """The second part of `process`, where `search_due`: the detector and whom it finds.
+
+        Args:
+            frame: the one that was followed into last.
+            estimate: of `follow`; takes up whoever is new, and loses whom the detector does not see.
+            patient: whether there will be more frames, so that who is in doubt can be looked at again.
+        """
         detections = self._detect(frame, estimate, 1.0)
-        estimate.detector_ran = True
+        estimate.search_due, estimate.detector_ran = False, True
         finder = Finder(
             self._weights,
             (frame.width_px, frame.height_px),
@@ -131,9 +131,28 @@ class PoseEstimator:
         for person in self._tracker.search(detections, finder, frame.time_s, patient=patient):
             found = self._smoothed(person.id, person.last.found, frame.time_s, estimate)
             points, raw_px, region = found.keypoints_px, person.last.found.keypoints_px, person.last.region
-            poses[person.id] = Pose(person.id, person.score, "detected", points, found.world_m, region, raw_px)
+            estimate.poses.append(Pose(person.id, person.score, "detected", points, found.world_m, region, raw_px))
         if not self._tracker.people:
             self._motion.keep(frame)
+        self._settle(frame, estimate)
+
+    def _follow(self, frame: Frame, person: Person, estimate: Estimate) -> None:
+        region = person.roi
+        found = self._look(frame, region, estimate)
+        seen = sighting_of(region, found, person.last.detector_logit, self._weights)
+        raw_px = found.keypoints_px
+        found = self._smoothed(person.id, found, frame.time_s, estimate)
+        size_px = frame.width_px, frame.height_px
+        if self._tracker.update(person, seen, roi.from_auxiliary(found.auxiliary_px), frame.time_s, size_px):
+            points = found.keypoints_px
+            estimate.poses.append(Pose(person.id, person.score, "tracked", points, found.world_m, region, raw_px))
+
+    def _settle(self, frame: Frame, estimate: Estimate) -> None:
+        """Keep the poses of those who are held and believed."""
+        kept = {person.id for person in self._tracker.settle(frame.time_s) if person.confirmed}
+        estimate.poses = [pose for pose in estimate.poses if pose.id in kept]
+        held = self._tracker.ids()
+        self._smoothers = {key: value for key, value in self._smoothers.items() if key in held}
 
     def _detect(self, frame: Frame, estimate: Estimate, margin: float) -> list[Detection]:
         with _timed(estimate, "detect"):

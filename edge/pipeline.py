@@ -1,5 +1,6 @@
 """The loop: a source's frames through the estimator to whoever wants the messages, with figures kept on the way."""
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,10 +17,9 @@ from edge.pose import Frame
 POLL_S: Final = 0.25
 # Figures are kept of this many frames: a minute at 30 frames per second.
 WINDOW_FRAMES: Final = 1800
-# Searching for people takes several looks, which are tenths of a second on a slow board. A frame of a live source that
-# has become so old by it is not told of: the next one is fresh, and says the same.
-STALE_S: Final = 0.15
-# But if all of them are old for so long, that is better than silence.
+# A live source's frame on which the search took longer than this share of the time between two is not told of: the next
+# one is nearer, fresh, and says the same. After so many seconds of that an old one is better than silence.
+SEARCH_SHARE: Final = 0.5
 HOLD_BACK_S: Final = 5.0
 
 
@@ -120,7 +120,8 @@ class Pipeline:
         self._tick = tick
         self._world = world
         self._somebody = False
-        self._fresh_s = monotonic()
+        self._told_s = monotonic()
+        self._before = 0, -math.inf
         self._due_s = 0.0
 
     def run(self, duration_s: float | None = None) -> Figures:
@@ -161,24 +162,37 @@ class Pipeline:
             self.controls.redetect.clear()
             self._estimator.forget()
         age_s = monotonic() - frame.available_s
-        estimate = self._estimator.process(frame)
-        # Nobody is said once, when the last person leaves; an empty room is silent.
-        if not self._holds_back(frame, estimate):
-            if estimate.poses or self._somebody:
-                self._publish(frame, estimate)
-            self._somebody = bool(estimate.poses)
+        estimate = self._estimator.follow(frame)
+        # Searching takes several looks: tens of milliseconds, on a slow board tenths of a second. At a live source
+        # those who are held do not wait for it, and whoever is found by it is told of with the next frame.
+        told = self._source.live and bool(estimate.poses)
+        if told:
+            self._tell(frame, estimate)
+        if estimate.search_due:
+            self._estimator.search(frame, estimate)
+        if not told and not (estimate.detector_ran and self._outdated(frame)):
+            self._tell(frame, estimate)
+        self._before = frame.number, frame.available_s
         self.figures.count(estimate, age_s)
         for observe in self._observers:
             observe(frame, estimate)
 
-    def _holds_back(self, frame: Frame, estimate: Estimate) -> bool:
-        """Whether this frame is stale, and it is not long since one was not."""
+    def _outdated(self, frame: Frame) -> bool:
+        """Whether the next frame will be there sooner than this one was, and it is not long since one was told of."""
+        number, available_s = self._before
+        interval_s = (frame.available_s - available_s) / max(frame.number - number, 1)
+        if self.controls.max_fps > 0:
+            interval_s = max(interval_s, 1.0 / self.controls.max_fps)
         now_s = monotonic()
-        stale = estimate.detector_ran and self._source.live and now_s - frame.available_s > STALE_S
-        if stale and now_s - self._fresh_s < HOLD_BACK_S:
-            return True
-        self._fresh_s = now_s
-        return False
+        late = now_s - frame.available_s > SEARCH_SHARE * interval_s
+        return self._source.live and late and now_s - self._told_s < HOLD_BACK_S
+
+    def _tell(self, frame: Frame, estimate: Estimate) -> None:
+        """Publish who is there. That nobody is, is said once, when the last one leaves: an empty room is silent."""
+        if estimate.poses or self._somebody:
+            self._publish(frame, estimate)
+        self._somebody = bool(estimate.poses)
+        self._told_s = monotonic()
 
     def _publish(self, frame: Frame, estimate: Estimate) -> None:
         start = perf_counter()

@@ -57,27 +57,42 @@ def test_every_stage_is_timed(run):
     assert all(value >= 0 for values in figures.stage_ms.values() for value in values)
 
 
+def people(count):
+    return [Pose(1, 0.9, "tracked", np.zeros((33, 5), np.float32), None, Roi(0, 0, 1, 0))] * count
+
+
 class Script:
-    """Stands for the estimator: says what each frame holds."""
+    """Stands for the estimator: says how many people are followed into each frame, and how many a search then leaves.
 
-    def __init__(self, people, delay_s=0.0):
-        self.people, self.delay_s, self.forgotten = list(people), delay_s, 0
+    Args:
+        followed: a number a frame.
+        searched: a number a frame, or None where no search is due.
+        delay_s: how long following takes.
+        search_s: how long a search takes.
+    """
 
-    def process(self, _frame):
+    def __init__(self, followed, searched=None, delay_s=0.0, search_s=0.0):
+        self.followed, self.searched = list(followed), list(searched or [None] * len(followed))
+        self.delay_s, self.search_s, self.forgotten = delay_s, search_s, 0
+
+    def follow(self, _frame):
         time.sleep(self.delay_s)
-        keypoints = np.zeros((33, 5), np.float32)
-        pose = Pose(1, 0.9, "tracked", keypoints, None, Roi(0, 0, 1, 0))
-        return Estimate([pose] * self.people.pop(0))
+        self.left = self.searched.pop(0)
+        return Estimate(people(self.followed.pop(0)), search_due=self.left is not None)
+
+    def search(self, _frame, estimate):
+        time.sleep(self.search_s)
+        estimate.poses, estimate.search_due, estimate.detector_ran = people(self.left), False, True
 
     def forget(self):
         self.forgotten += 1
 
 
 class Frames:
-    """Stands for a source: so many frames of 8x8 pixels."""
+    """Stands for a source: so many frames of 8x8 pixels; of a live one `interval_s` apart."""
 
     def __init__(self, count):
-        self.left, self.ended, self.live, self.age_s = count, False, False, 0.0
+        self.left, self.ended, self.live, self.interval_s, self.number = count, False, False, 0.0, 0
 
     def read(self, timeout_s):
         assert timeout_s < 1  # a loop that waits longer would be deaf to being stopped
@@ -85,12 +100,16 @@ class Frames:
             self.ended = True
             return None
         self.left -= 1
-        return replace(frame(np.zeros((8, 8, 3), np.uint8)), available_s=time.monotonic() - self.age_s)
+        self.number += 1
+        if self.live:
+            time.sleep(self.interval_s)
+        picture = frame(np.zeros((8, 8, 3), np.uint8))
+        return replace(picture, available_s=time.monotonic(), number=self.number)
 
 
-def scripted(people, controls=None, delay_s=0.0):
-    messages, script = [], Script(people, delay_s)
-    pipeline = Pipeline("d", Frames(len(people)), script, [lambda m, _: messages.append(m)], controls=controls)
+def scripted(followed, controls=None, **script):
+    messages, script = [], Script(followed, **script)
+    pipeline = Pipeline("d", Frames(len(followed)), script, [lambda m, _: messages.append(m)], controls=controls)
     return pipeline, script, messages
 
 
@@ -120,33 +139,47 @@ def test_redetect_drops_everybody_once():
     assert not controls.redetect.is_set()
 
 
+def at_a_camera(pipeline, interval_s):
+    pipeline._source.live, pipeline._source.interval_s = True, interval_s
+    return pipeline
+
+
 @pytest.mark.parametrize(
-    ("live", "detector_ran", "age_s", "longest_s", "told"),
+    ("interval_s", "search_s", "longest_s", "max_fps", "told"),
     [
-        (True, True, 0.2, 10.0, []),
-        (True, True, 0.2, 0.0, [1, 1, 0]),
-        (True, True, 0.0, 10.0, [1, 1, 0]),
-        (True, False, 0.2, 10.0, [1, 1, 0]),
-        (False, True, 0.2, 10.0, [1, 1, 0]),
+        (0.02, 0.05, 10.0, 0.0, [1]),  # found while the next frame arrives: told of with that
+        (0.02, 0.05, 0.0, 0.0, [1, 1]),  # but not for ever
+        (0.5, 0.02, 10.0, 0.0, [1, 1]),
+        (0.02, 0.05, 10.0, 2.0, [1, 1]),  # the camera's next frame is not looked at soon
     ],
 )
-def test_a_live_frame_that_a_search_made_old_is_not_told_of(live, detector_ran, age_s, longest_s, told, monkeypatch):
+def test_a_live_frame_that_a_search_made_old_is_not_told_of(
+    interval_s, search_s, longest_s, max_fps, told, monkeypatch
+):
     monkeypatch.setattr("edge.pipeline.HOLD_BACK_S", longest_s)
-    pipeline, script, messages = scripted([1, 1, 0, 0])
-    source, process = pipeline._source, script.process
-    source.live, source.age_s = live, age_s
-    script.process = lambda picture: Estimate(process(picture).poses, detector_ran)
-    assert pipeline.run().frames_with_people == 2
+    controls = Controls(max_fps=max_fps)
+    pipeline, _, messages = scripted([0, 0, 1], controls, searched=[0, 1, None], search_s=search_s)
+    figures = at_a_camera(pipeline, interval_s).run()
+    assert figures.frames_with_people == 2
     assert [len(message.poses) for message in messages] == told
 
 
-def test_the_goodbye_that_was_held_back_is_said_with_the_next_frame():
-    pipeline, script, messages = scripted([1, 0, 0])
-    source, process = pipeline._source, script.process
-    source.live, source.age_s = True, 0.2
-    searched = [False, True, False]
-    script.process = lambda picture: Estimate(process(picture).poses, searched.pop(0))
+def test_every_frame_of_a_file_is_told_of_after_the_search():
+    pipeline, _, messages = scripted([1, 0, 1], searched=[2, 1, 0], search_s=0.05)
     pipeline.run()
+    assert [len(message.poses) for message in messages] == [2, 1, 0]
+
+
+def test_who_is_held_does_not_wait_for_the_search():
+    pipeline, _, messages = scripted([1, 1, 2], searched=[None, 2, None], search_s=0.2)
+    at_a_camera(pipeline, 0.01).run()
+    assert [len(message.poses) for message in messages] == [1, 1, 2]
+    assert messages[1].latency_ms < 100
+
+
+def test_the_goodbye_that_was_held_back_is_said_with_the_next_frame():
+    pipeline, _, messages = scripted([1, 0, 0], searched=[None, 0, None], search_s=0.05)
+    at_a_camera(pipeline, 0.02).run()
     assert [len(message.poses) for message in messages] == [1, 0]
 
 

@@ -172,7 +172,7 @@ class SlowEstimator:
         self.hang = threading.Event()
         self.running = threading.Event()
 
-    def process(self, _frame):
+    def follow(self, _frame):
         self.running.set()
         self.hang.wait(20)
         return Estimate()

@@ -34,7 +34,7 @@ class Watch:
         self.age_ms: list[float] = []
         self._invoke_s = invoke_s
         self._invoke = Model.invoke
-        self._told = False
+        self._left_s: float | None = None
 
     def slowed(self) -> Callable[[Model], None]:
         """What takes the place of `Model.invoke`."""
@@ -49,13 +49,14 @@ class Watch:
         return invoke
 
     def tell(self, _message: PoseMessage, _payload: bytes) -> None:
-        self._told = True
+        """Called after the publisher, with the same message."""
+        self._left_s = time.monotonic()
 
     def see(self, frame: Frame, _estimate: Estimate) -> None:
-        """Called when a frame has gone all the way."""
-        if self._told:
-            self.age_ms.append((time.monotonic() - frame.available_s) * 1e3)
-        self._told = False
+        """Called when a frame has gone all the way; what is searched for in it comes after its message."""
+        if self._left_s is not None:
+            self.age_ms.append((self._left_s - frame.available_s) * 1e3)
+        self._left_s = None
 
 
 def percentiles(values: list[float]) -> NDArray[np.float64]:
