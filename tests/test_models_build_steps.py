@@ -8,7 +8,7 @@ pytest.importorskip("flatbuffers", reason="writes .tflite files: pip install 'ed
 
 from small_net import small_model  # noqa: E402 -- after the skips
 
-from models.build import dead, dead_search, equalize, flat, presence_bias, ranges, rounding, sequential  # noqa: E402 -- after the skips
+from models.build import dead, dead_search, equalize, flat, presence_bias, ranges, resume, rounding, sequential  # noqa: E402 -- after the skips
 from models.build.graph import Net  # noqa: E402 -- after the skips
 from models.build.ranges import Grid  # noqa: E402 -- after the skips
 
@@ -129,6 +129,49 @@ def test_every_step_of_rounding_is_taken_or_not(net, images, step):
     other = without.integers if step == "gptq" else without.biases if step == "bias" else without.scales
     assert any(not torch.equal(changed[k], other[k]) for k in changed)
     assert net.ops[-1].index not in found.integers
+
+
+def test_a_calibration_that_was_interrupted_goes_on_and_finds_the_same(net, images, monkeypatch, tmp_path):
+    monkeypatch.setattr(resume, "cache_dir", lambda: tmp_path)
+    grids = ranges.choose(net, equalize.observe(net, images), Grid(1 / 255, -128), {})
+    steps, done = sequential.Steps(), []
+
+    def run(gptq):
+        monkeypatch.setattr(rounding, "gptq", gptq)
+        kept = resume.kept_for("small", net, images, grids, set(), steps)
+        return sequential.quantize(net, images, grids, set(), steps=steps, label="small", kept=kept)
+
+    gptq = rounding.gptq
+    whole = sequential.quantize(net, images, grids, set(), steps=steps, label="small")
+
+    def interrupted(op, *arguments):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(op.index)
+        return gptq(op, *arguments)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupted)
+    again = []
+    result = run(lambda op, *arguments: again.append(op.index) or gptq(op, *arguments))
+    assert done + again == [*whole.integers]
+    for name in ("integers", "steps", "scales", "biases"):
+        assert all(torch.equal(getattr(result, name)[k], v) for k, v in getattr(whole, name).items())
+    assert len(list(resume.folder("small").iterdir())) == 1
+
+
+def test_what_was_kept_of_another_calibration_is_not_taken(net, images, monkeypatch, tmp_path):
+    monkeypatch.setattr(resume, "cache_dir", lambda: tmp_path)
+    grids = ranges.choose(net, equalize.observe(net, images), Grid(1 / 255, -128), {})
+    kept = resume.kept_for("small", net, images, grids, set(), sequential.Steps())
+    kept.save(1, torch.ones(2, 3, 1, 1), torch.ones(2, 1, 1, 1))
+    assert resume.kept_for("small", net, images, grids, set(), sequential.Steps()).load(1)
+    others = [
+        (net, images + 0.1, grids, set(), sequential.Steps()),
+        (net, images, grids, {1}, sequential.Steps()),
+        (net, images, grids, set(), sequential.Steps(gain=False)),
+    ]
+    assert not any(resume.kept_for("small", *other).load(1) for other in others)
 
 
 def test_the_simulated_int8_net_is_close_to_float(net, images):

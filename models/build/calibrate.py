@@ -17,6 +17,7 @@ from models.build import (
     presence_bias,
     ranges,
     residuals,
+    resume,
     segments,
     sequential,
     surgery,
@@ -177,7 +178,9 @@ def run(
     shares = detector_ranges.choose_shares(net, calibrated.stats, images) if detects else None
     grids = make_grids(calibrated, model.role, float_ops, shares)
     label = f"{model.variant} {precision}"
-    found = sequential.quantize(net, images[:rounding_pictures], grids, float_ops, steps=steps, label=label)
+    rounded_by = images[:rounding_pictures]
+    kept = resume.kept_for(model.variant, net, rounded_by, grids, float_ops, steps)
+    found = sequential.quantize(net, rounded_by, grids, float_ops, steps=steps, label=label, kept=kept)
     if detects:
         detector_bias.correct(net, images, found)
     elif precision == "int8-full":

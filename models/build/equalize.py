@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from models.build.graph import CONVOLUTIONS, NO_ACTIVATION, RELU, RELU6, Net, Op, joined, readers
 
@@ -48,8 +49,8 @@ def observe(net: Net, images: Tensor, batch: int = 16) -> dict[int, Stats]:
         seen.setdefault(index, []).append(Stats(float(ordered[tail]), float(ordered[-1 - tail]), *extremes, *channels))
         return value
 
-    for first in range(0, len(images), batch):
-        net.forward(images[first : first + batch], look)
+    for part in tqdm(torch.split(images, batch), desc="float net", unit="batch", leave=False):
+        net.forward(part, look)
     return {index: _merge(parts) for index, parts in seen.items()}
 
 

@@ -1,5 +1,7 @@
 """Second half of the build: the int8 models, written from the upstream weights and the committed recipes."""
 
+import shutil
+
 from edge.errors import ModelNotFoundError
 from models.build import dead, residuals, segments, surgery, writer
 from models.build.recipe import Recipe, recipe_path
@@ -30,8 +32,11 @@ def build(model: Upstream, precision: str, float16: bytes) -> bytes:
 
 
 def calibrate_recipes(model: Upstream, threads: int) -> None:
-    """Make a model's recipes anew from the calibration scene and save them. Minutes of CPU time."""
-    from models.build import calibrate, crops  # noqa: PLC0415 -- they need torch, which writing does not
+    """Make a model's recipes anew from the calibration scene and save them. Minutes of CPU time.
+
+    One that was interrupted goes on where it was (`resume`).
+    """
+    from models.build import calibrate, crops, resume  # noqa: PLC0415 -- they need torch, which writing does not
     from models.build.sequential import Steps  # noqa: PLC0415
 
     detects = model.role == "detector"
@@ -46,3 +51,4 @@ def calibrate_recipes(model: Upstream, threads: int) -> None:
     for precision in PRECISIONS:
         _, recipe = calibrate.run(model, precision, pictures, unseen, steps, ROUNDING_PICTURES[model.role])
         recipe.save(recipe_path(model.variant, precision))
+    shutil.rmtree(resume.folder(model.variant), ignore_errors=True)

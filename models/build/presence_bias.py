@@ -6,6 +6,7 @@ is the error at a presence near the gate, on other pictures.
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from models.build.graph import Net
 from models.build.sequential import Quantized
@@ -21,7 +22,7 @@ def correct(net: Net, images: Tensor, result: Quantized) -> float:
     (output,) = (index for index, name in net.names.items() if name == "presence")
     grid = result.grids[logistic.inputs[0]]
     errors, weights = [], []
-    for batch in torch.split(images, BATCH):
+    for batch in tqdm(torch.split(images, BATCH), desc="presence", unit="batch", leave=False):
         exact = net.forward(batch)[net.names[output]].flatten()
         ours = result.forward(net, batch)[net.names[output]].flatten()
         wanted, given = (torch.logit(p, 1 / 512) for p in (exact, ours))

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from models.build import rounding
 from models.build.graph import Net, Op, Params, activate, release
 from models.build.ranges import Grid
+from models.build.resume import KeptRounding
 
 GAIN_LIMITS = (0.9, 1.1)
 
@@ -73,11 +74,18 @@ class Quantized:
 
 
 def quantize(
-    net: Net, images: Tensor, grids: dict[int, Grid], float_ops: set[int], *, steps: Steps, label: str
+    net: Net,
+    images: Tensor,
+    grids: dict[int, Grid],
+    float_ops: set[int],
+    *,
+    steps: Steps,
+    label: str,
+    kept: KeptRounding | None = None,
 ) -> Quantized:
     """Round every int8 convolution's weights and correct every one's bias (and gain) against the float net.
 
-    Keeps two runs going over images [n, 3, side, side]: the float net and ours.
+    Keeps two runs going over images [n, 3, side, side]: the float net and ours. What `kept` has is not rounded again.
     """
     result = Quantized(grids, float_ops)
     exact, ours = {net.input: images}, {net.input: grids[net.input].snap(images)}
@@ -86,7 +94,7 @@ def quantize(
         target = net.run_op(op, exact)
         inputs = result.read(net, op, ours)
         if op.index in net.params:
-            value = _convolution(net, op, inputs, target, result=result, steps=steps)
+            value = _convolution(net, op, inputs, target, result=result, steps=steps, kept=kept)
         else:
             value = net.run_op(op, inputs)
         exact[op.output] = activate(op, target)
@@ -97,16 +105,19 @@ def quantize(
 
 
 def _convolution(
-    net: Net, op: Op, inputs: dict[int, Tensor], target: Tensor, *, result: Quantized, steps: Steps
+    net: Net,
+    op: Op,
+    inputs: dict[int, Tensor],
+    target: Tensor,
+    *,
+    result: Quantized,
+    steps: Steps,
+    kept: KeptRounding | None,
 ) -> Tensor:
     """Quantize a convolution into `result`; returns its value, before activation."""
     weights, bias = net.params[op.index]
     if op.index not in result.float_ops:
-        if steps.gptq:
-            integers, scale = rounding.gptq(op, weights, inputs[op.inputs[0]], steps.damping, steps.shrinks)
-        else:
-            scale = rounding.weight_scale(weights)
-            integers = rounding.nearest(weights, scale)
+        integers, scale = _rounded(op, weights, inputs[op.inputs[0]], steps, kept)
         result.integers[op.index], result.steps[op.index], result.scales[op.index] = integers, scale, scale
     result.biases[op.index] = bias
     params = result.params(net, op)
@@ -124,6 +135,19 @@ def _convolution(
         value += correction[:, None, None]
     result.biases[op.index] = bias
     return value
+
+
+def _rounded(op: Op, weights: Tensor, inputs: Tensor, steps: Steps, kept: KeptRounding | None) -> tuple[Tensor, Tensor]:
+    """Integers and scale of a convolution's weights."""
+    if not steps.gptq:
+        scale = rounding.weight_scale(weights)
+        return rounding.nearest(weights, scale), scale
+    found = kept.load(op.index) if kept else None
+    if found is None:
+        found = rounding.gptq(op, weights, inputs, steps.damping, steps.shrinks)
+        if kept:
+            kept.save(op.index, *found)
+    return found
 
 
 def _gain(target: Tensor, value: Tensor) -> Tensor:
