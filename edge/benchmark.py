@@ -20,6 +20,7 @@ from edge.benchmark_result import Loop, ModelTimes, Result, read, write
 from edge.benchmark_text import comparison, report
 from edge.camera_list import list_cameras
 from edge.config import ModelSettings, Settings
+from edge.edgetpu import is_edgetpu
 from edge.errors import EdgePoseError, UsageError
 from edge.manifest import ModelStore
 from edge.runtime import Runtime, chosen_precision, load_runtime
@@ -125,6 +126,7 @@ def _measure(settings: Settings, options: BenchmarkOptions, say: Callable[[str],
     before = machine.state()
     runtime = load_runtime(settings.model.runtime)
     store = ModelStore(Path(settings.model.directory) if settings.model.directory else None)
+    _check_there(settings.model, store, runtime)
     models = _bare(store, settings, options, runtime, say)
     with benchmark_broker(settings.mqtt, options.broker) as (mqtt, broker):
         loops = Loops(settings, mqtt, _described(settings.model, store, runtime), say)
@@ -154,6 +156,13 @@ def _bare(
     threads = range(1, min(MAX_THREADS, usable_cores()) + 1)
     effort = Effort(list(threads)[:2], seconds=0.0, invocations=3) if options.quick else Effort(threads)
     return list(measure_models(store, entries, runtime, effort, lambda text: say(f"models by themselves: {text}")))
+
+
+def _check_there(wanted: ModelSettings, store: ModelStore, runtime: Runtime) -> None:
+    """Find out now, not after the others were measured, that the loop's landmark model is not here."""
+    if not is_edgetpu(wanted.device):
+        precision = chosen_precision(store, "landmarks", wanted.model, wanted, runtime)
+        store.read(store.find("landmarks", wanted.model, precision))
 
 
 def _described(wanted: ModelSettings, store: ModelStore, runtime: Runtime) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from edge.config import Settings
 from edge.edgetpu import is_edgetpu
 from edge.edgetpu_probe import run_apart
-from edge.errors import DelegateError, MissingDependencyError, ModelError
+from edge.errors import DelegateError, MissingDependencyError, ModelError, ModelNotFoundError
 from edge.estimator import PoseEstimator
 from edge.finding import Finding, ok, problem, warning
 from edge.runtime import Model
@@ -54,6 +54,9 @@ def try_models(settings: Settings) -> Iterator[Finding]:
         return
     except DelegateError as error:
         yield problem("models", str(error), 'do as it says, or set model.device = "cpu"')
+        return
+    except ModelNotFoundError as error:
+        yield problem("models", str(error), "do as it says, or set model.model and model.precision to what is there")
         return
     except ModelError as error:
         yield problem(

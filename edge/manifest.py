@@ -179,21 +179,27 @@ class ModelStore:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            hint = f"It is not shipped; `python -m models.build {entry.variant}` makes it."
-            if entry.committed:
-                hint = "Reinstall edge-pose to bring it back."
-            elif entry.compilation:
-                hint = "Compile it again (docs/coral.md)."
-            raise ModelNotFoundError(f"{path}: the model file is missing. {hint}") from None
+            raise ModelNotFoundError(f"{path}: the model file is missing. {self._remedy(entry)}") from None
         except OSError as error:
             raise ModelError(f"{path}: the model file cannot be read: {error}") from None
         found = hashlib.sha256(data).hexdigest()
         if found != entry.sha256:
             raise ModelChecksumError(
                 f"{path}: SHA-256 {found[:16]}..., {len(data)} bytes; the manifest expects {entry.sha256[:16]}..., "
-                f"{entry.bytes} bytes. The file is damaged or was changed: reinstall edge-pose."
+                f"{entry.bytes} bytes. The file is damaged or was changed. {self._remedy(entry)}"
             )
         return data
+
+    def _remedy(self, entry: Entry) -> str:
+        """How to bring a model file back."""
+        if entry.committed:
+            return "Reinstall edge-pose to bring it back."
+        if entry.compilation:
+            return "Compile it again (docs/coral.md)."
+        return (
+            "It does not come with edge-pose; in a checkout of its repository, with the extra `build` installed, "
+            f"`python -m models.build --variants {entry.variant} --out {self.directory}` makes it."
+        )
 
     def paths(self, precision: str) -> list[Path]:
         """The files of a precision that are here.

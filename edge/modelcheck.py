@@ -31,7 +31,7 @@ def verify_models(store: ModelStore) -> int:
     status = 0
     for entry in [*store.manifest.models, *store.manifest.edgetpu]:
         if entry.compilation is None and not entry.committed and not store.path(entry).is_file():
-            print(f"absent   {entry.file} (not shipped)")
+            print(f"absent   {entry.file} (does not come with edge-pose; models.build makes it)")
             continue
         try:
             store.read(entry)

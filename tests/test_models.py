@@ -41,10 +41,10 @@ def test_every_committed_model_is_there_with_its_sum(store):
             assert hashlib.sha256(data).hexdigest() == entry.sha256
 
 
-def test_every_committed_model_loads_and_has_the_outputs_that_the_manifest_names(store):
+def test_every_model_that_is_here_loads_and_has_the_outputs_that_the_manifest_names(store):
     runtime = load_runtime()
     for entry in store.manifest.models:
-        if entry.committed:
+        if entry.committed or store.path(entry).is_file():
             model = Model(store, entry, runtime, "cpu", 1)
             model.set_image(np.zeros((model.input_size_px, model.input_size_px, 3), np.uint8), "RGB")
             model.invoke()
@@ -121,6 +121,33 @@ def test_a_model_that_is_not_there(copy):
         copy.find("landmarks", "lite", "int3")
     with pytest.raises(ModelNotFoundError, match="missing"):
         copy.read(copy.find("landmarks", "full", "float16"))
+
+
+def not_shipped(store):
+    return [entry for entry in store.manifest.models if not entry.committed]
+
+
+def test_a_model_that_does_not_come_with_edge_pose_names_the_command_that_makes_it(copy, capsys):
+    assert {entry.variant for entry in not_shipped(copy)} == {"heavy"}
+    for entry in not_shipped(copy):
+        command = f"python -m models.build --variants heavy --out {copy.directory}"
+        with pytest.raises(ModelNotFoundError, match=re.escape(command)):
+            copy.read(entry)
+        copy.path(entry).write_bytes(b"what an older version's command made")
+        with pytest.raises(ModelChecksumError, match=re.escape(command)):
+            copy.read(entry)
+        copy.path(entry).unlink()
+    capsys.readouterr()
+    list_models(copy)
+    listed = [line for line in capsys.readouterr().out.splitlines() if "heavy" in line and "(not here)" in line]
+    verify_models(copy)
+    absent = [line for line in capsys.readouterr().out.splitlines() if line.startswith("absent")]
+    assert len(listed) == len(absent) == len(not_shipped(copy))
+
+
+def test_the_default_precision_of_a_model_that_does_not_come_with_edge_pose_is_one_that_the_command_makes(store):
+    for runtime in RUNTIMES:
+        assert store.find("landmarks", "heavy", store.default_precision(runtime, "heavy")) in not_shipped(store)
 
 
 def test_a_damaged_model_is_refused_by_its_sum(copy):
@@ -208,5 +235,7 @@ def test_a_precision_without_a_detector_leaves_the_detector_at_its_default_and_s
     default = store.default_precision(runtime.name, "detector")
     assert open_model(without, "detector", "detector", wanted, runtime).entry.precision == default
     assert "there is no int8-full detector" in caplog.text
+    kept = [e for e in store.manifest.models if (e.variant, e.precision) != ("heavy", "int8")]
+    without.manifest = msgspec.structs.replace(store.manifest, models=kept)
     with pytest.raises(ModelNotFoundError, match="no landmarks model heavy int8"):
-        open_model(store, "landmarks", "heavy", ModelSettings(precision="int8"), runtime)
+        open_model(without, "landmarks", "heavy", ModelSettings(precision="int8"), runtime)

@@ -220,6 +220,25 @@ def test_a_truncated_model_is_refused(tmp_path, folder):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate", "benchmark", "doctor"])
+def test_heavy_which_is_built_by_oneself_is_missed_with_the_command_that_makes_it(tmp_path, folder, command):
+    for path in bundled_directory().iterdir():
+        if path.is_file() and "heavy" not in path.name:
+            (tmp_path / path.name).symlink_to(path)
+    annotations = tmp_path / "people.json"
+    keypoints = [value for joint in range(17) for value in (400, 100 + 30 * joint, 2)]
+    person = {"image_id": 1, "category_id": 1, "iscrowd": 0, "bbox": [0, 0, 868, 744], "keypoints": keypoints}
+    annotations.write_text(json.dumps({"images": [{"id": 1, "file_name": "person.png"}], "annotations": [person]}))
+    given = {"predict": [folder / "person.png"], "evaluate": [annotations, folder], "benchmark": ["--quick"]}
+    done = edge_pose(
+        *(command, *given.get(command, []), "--model", "heavy"),
+        environment={"EDGE_POSE_MODEL_DIRECTORY": str(tmp_path)},
+    )
+    assert done.returncode == 1
+    assert f"--variants heavy --out {tmp_path}" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     "command",
     [
