@@ -9,8 +9,9 @@ pytest.importorskip("flatbuffers", reason="writes .tflite files: pip install 'ed
 from ai_edge_litert import schema_py_generated as schema  # noqa: E402 -- after the skips
 from small_net import small_model  # noqa: E402 -- after the skips
 
-from models.build import detector_full, equalize, flat, plan, residuals, segments  # noqa: E402 -- after the skips
+from models.build import detector_full, equalize, flat, manifest, plan, residuals, segments, surgery  # noqa: E402 -- after the skips
 from models.build.graph import RELU6, Net  # noqa: E402 -- after the skips
+from models.build.upstream import UPSTREAM  # noqa: E402 -- after the skips
 
 
 @pytest.fixture
@@ -167,3 +168,19 @@ def test_a_tensor_behind_a_relu6_is_cut_from_zero_and_padding_stays_zero(net, im
     cut = Net(model)
     assert [cut.shapes[op.output][3] for op in cut.ops[:3]] == [16, 16, 4]
     assert torch.allclose(cut.forward(images)["result"], before, atol=1e-3)
+
+
+@pytest.mark.parametrize(("variant", "sums"), [("full", 0), ("heavy", 23)])
+def test_of_a_large_net_the_stem_the_heatmap_and_the_later_sums_stay_float(monkeypatch, variant, sums):
+    path = manifest.MODELS_DIR / manifest.file_name(UPSTREAM[variant], "float16")
+    if not path.exists():
+        pytest.skip(f"{path.name} is not in the repository: python -m models.build --variants {variant}")
+    net = Net(surgery.prepare(path.read_bytes(), "landmarks", "int8"))
+    monkeypatch.setattr(plan, "LARGE", 1e12)
+    usual = plan.float_ops(net, "landmarks", "int8")
+    monkeypatch.setattr(plan, "LARGE", 0)
+    more = [net.ops[index] for index in sorted(plan.float_ops(net, "landmarks", "int8") - usual)]
+    assert [op.name for op in more if op.index < 5] == ["PAD", "CONV_2D", "DEPTHWISE_CONV_2D"]
+    assert [op.name for op in more if op.index > 5] == ["ADD"] * sums + ["CONV_2D"]
+    assert net.names[more[-1].output] == "heatmap"
+    assert plan.float_ops(net, "landmarks", "int8-full") == set()

@@ -20,6 +20,8 @@ STREAM_SEGMENTS, MOST_STREAM_CHANNELS = 2, 192
 SMALL = 4  # feature maps of this side and smaller are the tail
 # The front (see `front`) stays float where it has no more multiplications than this: float takes little longer there.
 FRONT_MULTIPLICATIONS = 32e6
+# In a net of more multiplications than this (heavy) the stem and the heatmap are a small share: they stay float.
+LARGE = 1e9
 
 
 def bottlenecks(net: Net) -> list[Op]:
@@ -103,7 +105,8 @@ def float_ops(net: Net, role: str, precision: str) -> set[int]:
 
     They are: whatever writes a linear tensor (the sums of the residual streams, the convolutions that put segments
     together) but the heatmap; the sums and resizings that the heatmap is made from, with their skip branches; the tail
-    with the heads; and the front, where it is small. Of the detector they are the stem and a block of the pyramid.
+    with the heads; and the front, where it is small. In a large net the stem, the heatmap and the sums behind the
+    decoder as well. Of the detector they are the stem and a block of the pyramid.
     """
     if precision != "int8":
         return set()
@@ -114,7 +117,8 @@ def float_ops(net: Net, role: str, precision: str) -> set[int]:
         linear = op.activation == NO_ACTIVATION and op.name in {*CONVOLUTIONS, "ADD", "RESIZE_BILINEAR"}
         if (linear and op.output not in net.outputs) or _is_resized(net, op):
             chosen.add(op.index)
-    return chosen | front(net) | _skips(net)
+    large = _wide_ends(net) if sum(_multiplications(net, op) for op in net.ops) > LARGE else set()
+    return chosen | front(net) | _skips(net) | large
 
 
 def front(net: Net) -> set[int]:
@@ -144,6 +148,17 @@ def _skips(net: Net) -> set[int]:
             for reader in net.consumers[op.output]:
                 found |= {reader.index, *(after.index for after in net.consumers[reader.output])}
     return found
+
+
+def _wide_ends(net: Net) -> set[int]:
+    """The ops down to the first bottleneck, the heatmap, and the sums of the streams that lead from it to the tail."""
+    _, bottleneck = (op.index for op in [op for op in net.ops if op.name == "CONV_2D"][:2])
+    later = _later(net)
+    return {
+        op.index
+        for op in net.ops
+        if op.index <= bottleneck or net.names.get(op.output) == "heatmap" or (op.name == "ADD" and op.index in later)
+    }
 
 
 def _stem(net: Net) -> set[int]:
