@@ -9,7 +9,7 @@ pytest.importorskip("flatbuffers", reason="writes .tflite files: pip install 'ed
 from ai_edge_litert import schema_py_generated as schema  # noqa: E402 -- after the skips
 from small_net import small_model  # noqa: E402 -- after the skips
 
-from models.build import detector_full, equalize, flat, manifest, plan, residuals, segments, surgery  # noqa: E402 -- after the skips
+from models.build import equalize, flat, manifest, plan, residuals, segments, surgery  # noqa: E402 -- after the skips
 from models.build.graph import RELU6, Net  # noqa: E402 -- after the skips
 from models.build.upstream import UPSTREAM  # noqa: E402 -- after the skips
 
@@ -113,7 +113,7 @@ def test_a_residual_sum_merged_into_its_convolution_computes_the_same(images):
     model = small_model()
     model.subgraphs[0].operators[4].builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU6
     before = Net(model).forward(images)["result"]
-    sums = residuals.find(model)
+    sums = residuals.find(model, RELU6)
     assert list(sums) == [int(model.subgraphs[0].operators[4].outputs[0])]
     residuals.merge(model, sums)
     merged = Net(model)
@@ -161,7 +161,7 @@ def test_a_tensor_behind_a_relu6_is_cut_from_zero_and_padding_stays_zero(net, im
     operators.insert(1, depthwise)
     whole = Net(model)
     before, stats = whole.forward(images)["result"], equalize.observe(whole, images)
-    operators[1] = detector_full.dense(model, depthwise)
+    operators[1] = segments.dense(model, depthwise)
     edges = plan.edges(stats, {stem: 2, smooth: 2}, {stem, smooth})
     assert not edges[stem][0].any()
     segments.cut(model, edges)

@@ -16,10 +16,10 @@ from models.build import (
     plan,
     presence_bias,
     ranges,
-    residuals,
     resume,
     segments,
     sequential,
+    stacked,
     surgery,
     upstream,
 )
@@ -37,7 +37,7 @@ from models.build.upstream import Upstream
 INPUT_GRIDS = {"landmarks": Grid(float(np.float32(1 / 255)), -128), "detector": Grid(float(np.float32(1 / 127.5)), 0)}
 DETECTOR_OFFSET = 0.5 / 127.5
 # The tail of `int8` is float. That of `int8-full` needs its few steps: less room for what calibration did not see.
-TAIL_LIMITS = equalize.Limits(small_map=4.5, summands=True)
+TAIL_LIMITS = equalize.Limits(small_map=4.5)
 
 # Logits and offsets beyond these decide nothing: the outputs' ranges stop there.
 HEATMAP_LOGITS = (-10.0, 6.0)
@@ -65,11 +65,12 @@ def prepared(model: Upstream, precision: str) -> Model:
 
 def cut_net(model: Upstream, precision: str, images: torch.Tensor) -> tuple[Net, dict[int, Edges], Dropped]:
     """The float net without its constant channels and with its bottlenecks cut; where, and what was left out."""
-    net = Net(prepared(model, precision))
+    graph = prepared(model, precision)
+    net = Net(graph)
     stats = equalize.observe(net, images)
     dropped = {} if model.role == "detector" else dead_search.find(net, stats)
     clipped = {op.output for op in net.ops if op.activation == RELU6}
-    edges = plan.edges(stats, plan.segment_counts(net, model.role, precision), clipped)
+    edges = stacked.align(graph, plan.edges(stats, plan.segment_counts(net, model.role, precision), clipped))
     return rewritten(model, precision, dropped, edges), edges, dropped
 
 
@@ -77,9 +78,7 @@ def rewritten(model: Upstream, precision: str, dropped: Dropped, edges: dict[int
     """The float net without these channels and with its bottlenecks cut here."""
     graph = prepared(model, precision)
     dead.drop(graph, dropped)
-    segments.cut(graph, edges)
-    if model.role == "landmarks" and precision == "int8-full":
-        residuals.merge(graph, residuals.find(graph), residuals.MOST_BYTES)
+    segments.cut(graph, stacked.rewrite(graph, edges))
     return Net(graph)
 
 
@@ -184,5 +183,6 @@ def run(
     if detects:
         detector_bias.correct(net, images, found)
     elif precision == "int8-full":
-        presence_bias.correct(net, as_input(model.role, unseen), found)
+        shift = presence_bias.SHIFTS.get(model.variant, 0.0)
+        presence_bias.correct(net, as_input(model.role, unseen), found, shift)
     return net, to_recipe(calibrated, edges, dropped, found)

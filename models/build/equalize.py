@@ -179,14 +179,11 @@ class Limits:
         alpha: 0 leaves all as it is, 1 makes ranges equal.
         cap: bounds a channel's factor.
         small_map: what the largest value becomes behind a ReLU6, in maps of 4x4 cells and smaller.
-        summands: whether a tensor that a depthwise convolution reads, and a sum (`residuals.merge`), is scaled all the
-            way.
     """
 
     alpha: float = 0.5
     cap: float = 64.0
     small_map: float = 3.5
-    summands: bool = False
 
 
 DEFAULT_LIMITS = Limits()
@@ -285,10 +282,7 @@ def _channel_scale(net: Net, component: _Component, stats: dict[int, Stats], lim
     targets = ((SMALL_MAP, limits.small_map), *RELU6_TARGETS)
     target = next(value for largest_side, value in targets if side <= largest_side)
     limit = (target / top).clamp(1, limits.cap)
-    # A depthwise convolution has a weight scale for each input channel, and of a sum each output channel reads one:
-    # nothing is lost by going all the way.
-    others = [channels for op, channels in component.readers if not op.depthwise]
-    sums_only = limits.summands and len(others) < len(component.readers) and slice(None) not in others
-    if len(component.tensors) == 1 and (not others or sums_only):
+    # A depthwise convolution has a weight scale for each input channel: nothing is lost by going all the way.
+    if len(component.tensors) == 1 and all(op.depthwise for op, _ in component.readers):
         return limit
     return torch.minimum(limit, wanted).clamp_min(1)

@@ -19,6 +19,7 @@ SAME_SCALE = ("PAD", "MAX_POOL_2D", "RESHAPE", "RESIZE_BILINEAR", "CONCATENATION
 NO_ACTIVATION, RELU, RELU6 = 0, 1, 3
 
 CHANNEL_AXIS = 3
+NCHW_AXES = (0, 2, 3, 1)  # where the axes of the file's layout are in torch's
 
 Params = tuple[Tensor, Tensor]  # weights [out, in per group, height, width], bias [out]
 
@@ -143,12 +144,13 @@ def _resize(op: Op, inputs: list[Tensor], _: list[int]) -> Tensor:
 
 def _reshape(_: Op, inputs: list[Tensor], shape: list[int]) -> Tensor:
     x = inputs[0].permute(0, 2, 3, 1) if inputs[0].ndim == 4 else inputs[0]
-    return x.reshape([len(x), *shape[1:]])
+    x = x.reshape([len(x), *shape[1:]])
+    return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
 
 def _concatenate(op: Op, inputs: list[Tensor], _: list[int]) -> Tensor:
     axis = op.attributes["axis"]
-    return torch.cat(inputs, 1 if inputs[0].ndim == 4 and axis == 3 else axis)
+    return torch.cat(inputs, NCHW_AXES[axis] if inputs[0].ndim == 4 else axis)
 
 
 _WITHOUT_WEIGHTS: dict[str, Callable[[Op, list[Tensor], list[int]], Tensor]] = {

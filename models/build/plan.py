@@ -7,7 +7,7 @@ import torch
 
 from models.build import detector_full, segments
 from models.build.equalize import Stats
-from models.build.graph import CONVOLUTIONS, NO_ACTIVATION, Net, Op
+from models.build.graph import CONVOLUTIONS, NO_ACTIVATION, RELU6, Net, Op
 from models.build.segments import Edges
 
 # A channel's range is what calibration saw of it, widened by this factor about its middle, and no narrower than this
@@ -17,6 +17,10 @@ MARGIN, LEAST_SHARE = 1.2, 0.1
 MOST_CHANNELS = 16
 # In `int8-full` the residual streams are cut too, where no more than this many channels come of it.
 STREAM_SEGMENTS, MOST_STREAM_CHANNELS = 2, 192
+# In the tail (`stacked`) a sum's segments take next to no weights, its branch's twice the convolution's, and those of
+# the last sum twice the heads'. XNNPACK lays at most five tensors side by side.
+STEM_SEGMENTS = (2, 2)
+TAIL_SEGMENTS, BRANCH_SEGMENTS, LAST_SEGMENTS = 4, 2, 2
 SMALL = 4  # feature maps of this side and smaller are the tail
 # The front (see `front`) stays float where it has no more multiplications than this: float takes little longer there.
 FRONT_MULTIPLICATIONS = 32e6
@@ -52,7 +56,29 @@ def segment_counts(net: Net, role: str, precision: str) -> dict[int, int]:
             counts[op.output] = max(1, MOST_CHANNELS // net.shapes[op.output][3])
         elif precision == "int8":
             counts[op.output] = 1
-    return counts | (_stream_counts(net) if precision == "int8-full" else {})
+    if precision == "int8-full":
+        counts |= _stem_counts(net) | _stream_counts(net) | tail_counts(net)
+    return counts
+
+
+def _stem_counts(net: Net) -> dict[int, int]:
+    """The first convolution's output and the depthwise one's behind it; a net whose front is small gains nothing."""
+    convolutions = [op for op in net.ops[:3] if op.name in CONVOLUTIONS]
+    return {} if front(net) else dict(zip((op.output for op in convolutions), STEM_SEGMENTS, strict=True))
+
+
+def tail_counts(net: Net) -> dict[int, int]:
+    """The sums with ReLU6, their branches, and what is pooled to become the first summand."""
+    counts: dict[int, int] = {}
+    sums = [op for op in net.ops if op.name == "ADD" and op.activation == RELU6]
+    for op in sums:
+        for writer in (net.producer[tensor] for tensor in op.inputs):
+            if writer.name == "CONV_2D":
+                counts[writer.output] = BRANCH_SEGMENTS
+            elif writer.name == "MAX_POOL_2D":
+                counts.setdefault(writer.inputs[0], 1)
+        counts[op.output] = TAIL_SEGMENTS if op is not sums[-1] else LAST_SEGMENTS
+    return counts
 
 
 def _stream_counts(net: Net) -> dict[int, int]:

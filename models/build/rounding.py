@@ -16,6 +16,14 @@ def weight_scale(weights: Tensor) -> Tensor:
     return weights.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-9) / WEIGHT_MAX
 
 
+def adds_up(op: Op, weights: Tensor) -> bool:
+    """Whether it is a depthwise convolution that sums what lies one behind the other (`stacked`).
+
+    Its weights are whole numbers where the largest is 127: there is nothing to round.
+    """
+    return op.depthwise and weights.shape[2] < weights.shape[3]
+
+
 def nearest(weights: Tensor, scale: Tensor) -> Tensor:
     """Plain rounding to integers."""
     return torch.clamp(torch.round(weights / scale), -WEIGHT_MAX, WEIGHT_MAX)

@@ -34,10 +34,20 @@ def cut(model: Model, edges: dict[int, Edges]) -> None:
 
     A convolution that reads the tensor, or what it is laid side by side with, reads the segments instead, and so does
     an ADD that is cut itself; a bridge (`surgery.add_bridges`) behind it puts them together. For other readers a
-    convolution is added that writes the old tensor. A depthwise convolution writes one segment a channel.
+    convolution is added that writes the old tensor. A depthwise convolution reads and writes one segment a channel; for
+    more it becomes a dense one.
     """
+    operators = model.subgraphs[0].operators
+    model.subgraphs[0].operators = [dense(model, op) if _needs_dense(model, op, edges) else op for op in operators]
     _Cutter(model, edges).run()
     flat.prune(model)
+
+
+def _needs_dense(model: Model, op: Operator, edges: dict[int, Edges]) -> bool:
+    """Whether it is a depthwise convolution behind a ReLU6 that is to read or write more than one segment a channel."""
+    if flat.op_name(model, op) != "DEPTHWISE_CONV_2D" or _is_bridge(model, op):
+        return False
+    return any(len(edges[i]) > ONE_SEGMENT for i in (int(op.inputs[0]), int(op.outputs[0])) if i in edges)
 
 
 class _Cutter:
@@ -56,7 +66,7 @@ class _Cutter:
             op = self._reading_segments(old)
             self._operators.append(op)
             if output in self._edges and output not in self._segments:
-                segments = self._segments[output] = _write_segments(self._model, op, self._edges[output])
+                segments = self._segments[output] = write_segments(self._model, op, self._edges[output])
                 if not all(self._takes_segments(reader) for reader in self._old if output in reader.inputs):
                     self._operators.append(_together(self._model, output, segments, self._edges[output]))
         self._model.subgraphs[0].operators = self._operators
@@ -89,7 +99,7 @@ class _Cutter:
         if source not in self._segments:
             return op
         if self._convolves(op):
-            _read_segments(self._model, op, self._segments[source], self._parts[source])
+            read_segments(self._model, op, self._segments[source], self._parts[source])
         elif self._bridges(op):
             return _together(self._model, output, self._segments[source], self._edges[source])
         elif self._resizes(op):  # one segment a channel is a linear function: it may as well be resized
@@ -111,7 +121,7 @@ class _Cutter:
         joined = int(self._operators[-1].outputs[0])
         result = flat.new_op(self._model, "CONV_2D", 1, [], [int(op.outputs[0])], options=flat.convolution_options())
         weights = np.concatenate([weights for _, weights, _ in parts], 3)
-        _set_constants(self._model, result, weights, np.sum([bias for _, _, bias in parts], axis=0), joined)
+        set_constants(self._model, result, weights, np.sum([bias for _, _, bias in parts], axis=0), joined)
         return result
 
     def _is_branch(self, tensor: int) -> bool:
@@ -125,12 +135,12 @@ class _Cutter:
         if tensor in self._segments:
             edges = self._edges[tensor]
             copies = COPIES[len(edges) - 1] if with_branch else 1
-            weights = _identity(_width(edges) / TOP / copies, len(edges) - 1)
+            weights = _identity(width(edges) / TOP / copies, len(edges) - 1)
             return [(self._segments[tensor], weights, edges[0].astype(np.float64) / copies)] * copies
         if self._is_branch(tensor):
             writer = self._writers[tensor]
             self._operators.remove(writer)
-            return [(int(writer.inputs[0]), *_constants(self._model, writer))]
+            return [(int(writer.inputs[0]), *constants(self._model, writer))]
         channels = _channels(self._model, tensor)
         return [(tensor, _identity(np.ones(channels), 1), np.zeros(channels))]
 
@@ -140,10 +150,10 @@ def _identity(scale: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     return np.concatenate([np.diag(scale)] * count, 1)[:, None, None]
 
 
-def _width(edges: Edges) -> NDArray[np.float64]:
+def width(edges: Edges) -> NDArray[np.float64]:
     """Width of each channel's segments, [channels]."""
-    width: NDArray[np.float64] = (edges[-1].astype(np.float64) - edges[0]) / (len(edges) - 1)
-    return width
+    result: NDArray[np.float64] = (edges[-1].astype(np.float64) - edges[0]) / (len(edges) - 1)
+    return result
 
 
 def _channels(model: Model, tensor: int) -> int:
@@ -162,33 +172,35 @@ def _is_bridge(model: Model, op: Operator) -> bool:
     """A depthwise 1x1 identity."""
     if flat.op_name(model, op) != "DEPTHWISE_CONV_2D":
         return False
-    weights, bias = _constants(model, op)
+    weights, bias = constants(model, op)
     return weights.shape[1] == 1 and bool((weights == 1).all()) and not bias.any()
 
 
-def _constants(model: Model, op: Operator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def constants(model: Model, op: Operator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A convolution's weights and bias."""
     weights, bias = flat.constant(model, op.inputs[1]), flat.constant(model, op.inputs[2])
     assert weights is not None
     assert bias is not None
     return weights.astype(np.float64), bias.astype(np.float64)
 
 
-def _set_constants(model: Model, op: Operator, weights: NDArray[Any], bias: NDArray[Any], source: int) -> None:
+def set_constants(model: Model, op: Operator, weights: NDArray[Any], bias: NDArray[Any], source: int) -> None:
+    """Make a convolution read this tensor with these weights and bias."""
     new = [flat.add_constant(model, value.astype(np.float32), "") for value in (weights, bias)]
     op.inputs = np.array([source, *new], np.int32)
 
 
-def _write_segments(model: Model, op: Operator, edges: Edges) -> int:
+def write_segments(model: Model, op: Operator, edges: Edges) -> int:
     """Make the convolution write the segments, one after the other for all channels; returns the new tensor."""
-    weights, bias = _constants(model, op)
-    factor = TOP / _width(edges)
+    weights, bias = constants(model, op)
+    factor = TOP / width(edges)
     if flat.op_name(model, op) == "DEPTHWISE_CONV_2D":
         assert len(edges) == 2
         rows, axis = [weights * factor], 3
     else:
         rows, axis = [weights * factor[:, None, None, None]] * (len(edges) - 1), 0
     biases = [(bias - low) * factor for low in edges[:-1].astype(np.float64)]
-    _set_constants(model, op, np.concatenate(rows, axis), np.concatenate(biases), int(op.inputs[0]))
+    set_constants(model, op, np.concatenate(rows, axis), np.concatenate(biases), int(op.inputs[0]))
     shape = [*model.subgraphs[0].tensors[op.outputs[0]].shape[:3], len(factor) * len(rows)]
     output = flat.add_tensor(model, shape, "")
     op.outputs = np.array([output], np.int32)
@@ -205,9 +217,9 @@ def _lay_segments(model: Model, op: Operator, segments: dict[int, int]) -> int:
     return output
 
 
-def _read_segments(model: Model, op: Operator, segments: int, parts: Parts) -> None:
+def read_segments(model: Model, op: Operator, segments: int, parts: Parts) -> None:
     """Make the convolution that read the tensor read its segments; `parts` are its channels and how each is cut."""
-    weights, bias = _constants(model, op)
+    weights, bias = constants(model, op)
     columns, first = [], 0
     for count, edges in parts:
         own = weights[..., first : first + count]
@@ -217,16 +229,31 @@ def _read_segments(model: Model, op: Operator, segments: int, parts: Parts) -> N
             continue
         for channel, low in enumerate(edges[0].astype(np.float64)):  # a plain sum in a fixed order
             bias = bias + own[:, 0, 0, channel] * low
-        columns += [own * (_width(edges) / TOP)] * (len(edges) - 1)
-    _set_constants(model, op, np.concatenate(columns, 3), bias, segments)
+        columns += [own * (width(edges) / TOP)] * (len(edges) - 1)
+    set_constants(model, op, np.concatenate(columns, 3), bias, segments)
 
 
 def _together(model: Model, output: int, segments: int, edges: Edges) -> Operator:
     """The convolution that writes the old tensor from its segments: depthwise where there is one a channel."""
-    width, count = _width(edges) / TOP, len(edges) - 1
+    scale, count = width(edges) / TOP, len(edges) - 1
     depthwise = count == 1
     options = flat.depthwise_options() if depthwise else flat.convolution_options()
-    weights = width[None, None, None] if depthwise else _identity(width, count)
+    weights = scale[None, None, None] if depthwise else _identity(scale, count)
     op = flat.new_op(model, "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", 1, [], [output], options=options)
-    _set_constants(model, op, weights, edges[0], segments)
+    set_constants(model, op, weights, edges[0], segments)
     return op
+
+
+def dense(model: Model, depthwise: Operator) -> Operator:
+    """A depthwise convolution as an ordinary one, most of whose weights are 0."""
+    weights = flat.constant(model, depthwise.inputs[1])
+    assert weights is not None
+    channels = weights.shape[3]
+    full = np.zeros((channels, *weights.shape[1:3], channels), np.float32)
+    every = np.arange(channels)
+    full[every, :, :, every] = weights[0].transpose(2, 0, 1)
+    old, options = depthwise.builtinOptions, flat.convolution_options()
+    options.strideW, options.strideH = old.strideW, old.strideH
+    options.padding, options.fusedActivationFunction = old.padding, old.fusedActivationFunction
+    inputs = [int(depthwise.inputs[0]), flat.add_constant(model, full, ""), int(depthwise.inputs[2])]
+    return flat.new_op(model, "CONV_2D", 1, inputs, [int(depthwise.outputs[0])], options=options)

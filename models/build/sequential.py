@@ -123,7 +123,7 @@ def _convolution(
     params = result.params(net, op)
     assert params is not None
     value = net.run_op(op, inputs, params)
-    if op.index in result.integers and steps.gain:
+    if op.index in result.integers and steps.gain and not rounding.adds_up(op, weights):
         # Weights and bias times the gain is the output times the gain: no need to run the convolution again.
         gain = _gain(target, value)
         result.scales[op.index] = result.scales[op.index] * gain[:, None, None, None]
@@ -139,7 +139,7 @@ def _convolution(
 
 def _rounded(op: Op, weights: Tensor, inputs: Tensor, steps: Steps, kept: KeptRounding | None) -> tuple[Tensor, Tensor]:
     """Integers and scale of a convolution's weights."""
-    if not steps.gptq:
+    if not steps.gptq or rounding.adds_up(op, weights):
         scale = rounding.weight_scale(weights)
         return rounding.nearest(weights, scale), scale
     found = kept.load(op.index) if kept else None
