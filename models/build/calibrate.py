@@ -16,6 +16,7 @@ from models.build import (
     plan,
     presence_bias,
     ranges,
+    residuals,
     resume,
     segments,
     sequential,
@@ -79,6 +80,8 @@ def rewritten(model: Upstream, precision: str, dropped: Dropped, edges: dict[int
     graph = prepared(model, precision)
     dead.drop(graph, dropped)
     segments.cut(graph, stacked.rewrite(graph, edges))
+    if model.role == "landmarks" and precision == "int8-full":
+        residuals.merge(graph, residuals.find(graph), residuals.MOST_BYTES)
     return Net(graph)
 
 

@@ -3,7 +3,7 @@
 import shutil
 
 from edge.errors import ModelNotFoundError
-from models.build import dead, segments, stacked, surgery, writer
+from models.build import dead, residuals, segments, stacked, surgery, writer
 from models.build.recipe import Recipe, recipe_path
 from models.build.upstream import Upstream
 
@@ -26,6 +26,8 @@ def build(model: Upstream, precision: str, float16: bytes) -> bytes:
     prepared = surgery.prepare(float16, model.role, precision)
     dead.drop(prepared, recipe.dropped)
     segments.cut(prepared, stacked.rewrite(prepared, recipe.edges))
+    if model.role == "landmarks" and precision == "int8-full":
+        residuals.merge(prepared, residuals.find(prepared), residuals.MOST_BYTES)
     return writer.write(prepared, recipe, precision, f"{model.name}, {precision}, edge-pose")
 
 

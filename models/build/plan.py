@@ -68,9 +68,14 @@ def _stem_counts(net: Net) -> dict[int, int]:
 
 
 def tail_counts(net: Net) -> dict[int, int]:
-    """The sums with ReLU6, their branches, and what is pooled to become the first summand."""
+    """The sums with ReLU6, their branches, and what is pooled to become the first summand.
+
+    None in a net that has such sums before its tail (heavy): they would take too many weights (`residuals`).
+    """
     counts: dict[int, int] = {}
     sums = [op for op in net.ops if op.name == "ADD" and op.activation == RELU6]
+    if not all(_small(net, op) for op in sums):
+        return counts
     for op in sums:
         for writer in (net.producer[tensor] for tensor in op.inputs):
             if writer.name == "CONV_2D":
