@@ -47,47 +47,51 @@ def small_tail():
     """A 3x3 conv (ReLU6) and three residual sums with ReLU6, the first and the last over what is pooled; a 2x2 head."""
     model = small_model()
     graph = model.subgraphs[0]
-    rng = np.random.default_rng(2)
     graph.operators = graph.operators[:1]
     graph.operators[0].builtinOptions.strideW = graph.operators[0].builtinOptions.strideH = 1
-    x, channels = int(graph.operators[0].outputs[0]), 8
-
-    def add(name, inputs, shape, options, **values):
-        for key, value in values.items():
-            setattr(options, key, value)
-        output = flat.add_tensor(model, shape, "")
-        graph.operators.append(flat.new_op(model, name, 1, inputs, [output], options=options))
-        return output
-
-    def constants(shape, outputs):
-        bias = rng.normal(0, 0.3, outputs).astype(np.float32)
-        return [
-            flat.add_constant(model, rng.normal(0, 0.4, shape).astype(np.float32), ""),
-            flat.add_constant(model, bias, ""),
-        ]
-
-    def block(x, side, stride):
-        shape = [1, side, side, channels]
-        depthwise = flat.depthwise_options()
-        d = add(
-            "DEPTHWISE_CONV_2D",
-            [x, *constants((1, 3, 3, channels), channels)],
-            shape,
-            depthwise,
-            padding=schema.Padding.SAME,
-            strideW=stride,
-            strideH=stride,
-            fusedActivationFunction=3,
-        )
-        if stride == 2:
-            sizes = {"filterWidth": 2, "filterHeight": 2, "strideW": 2, "strideH": 2, "padding": schema.Padding.VALID}
-            x = add("MAX_POOL_2D", [x], shape, schema.Pool2DOptionsT(), **sizes)
-        branch = add(
-            "CONV_2D", [d, *constants((channels, 1, 1, channels), channels)], shape, flat.convolution_options()
-        )
-        return add("ADD", [x, branch], shape, schema.AddOptionsT(), fusedActivationFunction=3)
-
-    x = block(block(block(x, 4, 2), 4, 1), 2, 2)
-    head = add("CONV_2D", [x, *constants((5, 2, 2, channels), 5)], [1, 1, 1, 5], flat.convolution_options())
+    tail = _Tail(model, channels=8)
+    x = int(graph.operators[0].outputs[0])
+    x = tail.block(tail.block(tail.block(x, 4, 2), 4, 1), 2, 2)
+    head = tail.convolution(x, (5, 2, 2, 8), [1, 1, 1, 5])
     flat.set_interface(model, {int(graph.inputs[0]): "image"}, {head: "result"}, "a small tail")
     return model
+
+
+class _Tail:
+    """Adds ops with random weights to a model."""
+
+    def __init__(self, model, channels):
+        self._model, self._channels, self._rng = model, channels, np.random.default_rng(2)
+
+    def block(self, x, side, stride):
+        """relu6(x + P d) with d a depthwise convolution of x; with stride 2, x is pooled."""
+        shape, channels = [1, side, side, self._channels], self._channels
+        options = flat.depthwise_options()
+        options.padding, options.fusedActivationFunction = schema.Padding.SAME, 3
+        options.strideW = options.strideH = stride
+        d = self._add("DEPTHWISE_CONV_2D", [x, *self._constants((1, 3, 3, channels), channels)], shape, options)
+        if stride == 2:
+            options = schema.Pool2DOptionsT()
+            options.filterWidth = options.filterHeight = options.strideW = options.strideH = 2
+            options.padding = schema.Padding.VALID
+            x = self._add("MAX_POOL_2D", [x], shape, options)
+        branch = self.convolution(d, (channels, 1, 1, channels), shape)
+        options = schema.AddOptionsT()
+        options.fusedActivationFunction = 3
+        return self._add("ADD", [x, branch], shape, options)
+
+    def convolution(self, x, weights_shape, shape):
+        """A linear one."""
+        inputs = [x, *self._constants(weights_shape, weights_shape[0])]
+        return self._add("CONV_2D", inputs, shape, flat.convolution_options())
+
+    def _add(self, name, inputs, shape, options):
+        output = flat.add_tensor(self._model, shape, "")
+        op = flat.new_op(self._model, name, 1, inputs, [output], options=options)
+        self._model.subgraphs[0].operators.append(op)
+        return output
+
+    def _constants(self, weights_shape, outputs):
+        bias = self._rng.normal(0, 0.3, outputs).astype(np.float32)
+        weights = self._rng.normal(0, 0.4, weights_shape).astype(np.float32)
+        return [flat.add_constant(self._model, weights, ""), flat.add_constant(self._model, bias, "")]
