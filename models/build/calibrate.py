@@ -7,18 +7,16 @@ import torch
 from numpy.typing import NDArray
 
 from models.build import (
-    dead,
     dead_search,
     detector_bias,
     detector_ranges,
     equalize,
     fold,
+    int8,
     plan,
     presence_bias,
     ranges,
-    residuals,
     resume,
-    segments,
     sequential,
     stacked,
     surgery,
@@ -78,10 +76,7 @@ def cut_net(model: Upstream, precision: str, images: torch.Tensor) -> tuple[Net,
 def rewritten(model: Upstream, precision: str, dropped: Dropped, edges: dict[int, Edges]) -> Net:
     """The float net without these channels and with its bottlenecks cut here."""
     graph = prepared(model, precision)
-    dead.drop(graph, dropped)
-    segments.cut(graph, stacked.rewrite(graph, edges))
-    if model.role == "landmarks" and precision == "int8-full":
-        residuals.merge(graph, residuals.find(graph), residuals.MOST_BYTES)
+    int8.rewrite(graph, model.role, precision, dropped, edges)
     return Net(graph)
 
 

@@ -4,7 +4,10 @@ import shutil
 
 from edge.errors import ModelNotFoundError
 from models.build import dead, residuals, segments, stacked, surgery, writer
+from models.build.dead import Dropped
+from models.build.flat import Model
 from models.build.recipe import Recipe, recipe_path
+from models.build.segments import Edges
 from models.build.upstream import Upstream
 
 PRECISIONS = ("int8", "int8-full")
@@ -24,11 +27,16 @@ def build(model: Upstream, precision: str, float16: bytes) -> bytes:
         raise ModelNotFoundError(f"no recipe {path}: make it with `python -m models.build --calibrate`.")
     recipe = Recipe.load(path)
     prepared = surgery.prepare(float16, model.role, precision)
-    dead.drop(prepared, recipe.dropped)
-    segments.cut(prepared, stacked.rewrite(prepared, recipe.edges))
-    if model.role == "landmarks" and precision == "int8-full":
-        residuals.merge(prepared, residuals.find(prepared), residuals.MOST_BYTES)
+    rewrite(prepared, model.role, precision, recipe.dropped, recipe.edges)
     return writer.write(prepared, recipe, precision, f"{model.name}, {precision}, edge-pose")
+
+
+def rewrite(prepared: Model, role: str, precision: str, dropped: Dropped, edges: dict[int, Edges]) -> None:
+    """Leave these channels out of a prepared graph, cut its tensors at these edges, and sum what stays whole."""
+    dead.drop(prepared, dropped)
+    segments.cut(prepared, stacked.rewrite(prepared, edges))
+    if role == "landmarks" and precision == "int8-full":
+        residuals.merge(prepared, residuals.find(prepared), residuals.MOST_BYTES)
 
 
 def calibrate_recipes(model: Upstream, threads: int) -> None:

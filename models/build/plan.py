@@ -17,9 +17,9 @@ MARGIN, LEAST_SHARE = 1.2, 0.1
 MOST_CHANNELS = 16
 # In `int8-full` the residual streams are cut too, where no more than this many channels come of it.
 STREAM_SEGMENTS, MOST_STREAM_CHANNELS = 2, 192
+STEM_SEGMENTS = 2  # of a channel of its first two tensors, where the front is not small
 # In the tail (`stacked`) a sum's segments take next to no weights, its branch's twice the convolution's, and those of
 # the last sum twice the heads'. XNNPACK lays at most five tensors side by side.
-STEM_SEGMENTS = (2, 2)
 TAIL_SEGMENTS, BRANCH_SEGMENTS, LAST_SEGMENTS = 4, 2, 2
 SMALL = 4  # feature maps of this side and smaller are the tail
 # The front (see `front`) stays float where it has no more multiplications than this: float takes little longer there.
@@ -63,8 +63,7 @@ def segment_counts(net: Net, role: str, precision: str) -> dict[int, int]:
 
 def _stem_counts(net: Net) -> dict[int, int]:
     """The first convolution's output and the depthwise one's behind it; a net whose front is small gains nothing."""
-    convolutions = [op for op in net.ops[:3] if op.name in CONVOLUTIONS]
-    return {} if front(net) else dict(zip((op.output for op in convolutions), STEM_SEGMENTS, strict=True))
+    return {} if front(net) else {op.output: STEM_SEGMENTS for op in net.ops[:3] if op.name in CONVOLUTIONS}
 
 
 def tail_counts(net: Net) -> dict[int, int]:
