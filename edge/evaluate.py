@@ -10,7 +10,7 @@ Somebody is known to be there, so whatever is likelier than `KNOWN_TO_BE_THERE` 
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -123,22 +123,32 @@ def score(people: Sequence[AnnotatedPerson], settings: Settings) -> Score:
     Raises:
         EdgePoseError: a picture or a model that cannot be read.
     """
-    known = min(KNOWN_TO_BE_THERE, settings.tracker.min_score)
-    alone = msgspec.structs.replace(settings.tracker, max_people=1)
-    as_predict = PoseEstimator(msgspec.structs.replace(settings, tracker=alone))
-    if alone.acquisition != "single":
-        alone = msgspec.structs.replace(alone, min_score=known, min_presence=0.0)
-    estimator = PoseEstimator(msgspec.structs.replace(settings, tracker=alone))
+    estimator, as_predict = estimators(settings)
     entry = estimator.landmark_model.entry
     name = f"{entry.variant} {entry.precision}"
     rows, published = [], []
     for number, (person, frame, offset_px) in enumerate(cut_out(people, settings), start=1):
         poses = estimator.process(frame, alone=True).poses
-        rows.append(_distances(person, poses[0].keypoints_px[:, :2] + offset_px) if poses else np.full(17, np.nan))
+        joints_px = poses[0].keypoints_px[[*COCO_KEYPOINTS], :2] + offset_px if poses else np.full((17, 2), np.nan)
+        rows.append(distances(person, joints_px))
         published.append(bool(as_predict.process(frame, alone=True).poses))
         _progress(f"{name}: {number} of {len(people)} people")
     _progress("")
     return Score(name, np.array(rows), np.array(published))
+
+
+def estimators(settings: Settings) -> tuple[PoseEstimator, PoseEstimator]:
+    """Of one person a picture: one that is told that somebody is there, and one as `predict` has it.
+
+    Raises:
+        EdgePoseError: a model that cannot be read.
+    """
+    known = min(KNOWN_TO_BE_THERE, settings.tracker.min_score)
+    alone = msgspec.structs.replace(settings.tracker, max_people=1)
+    as_predict = PoseEstimator(msgspec.structs.replace(settings, tracker=alone))
+    if alone.acquisition != "single":
+        alone = msgspec.structs.replace(alone, min_score=known, min_presence=0.0)
+    return PoseEstimator(msgspec.structs.replace(settings, tracker=alone)), as_predict
 
 
 def cut_out(
@@ -161,10 +171,10 @@ def cut_out(
         yield person, Frame(part, 0.0, 0.0, 0.0, color=whole.color), np.array([left, top], np.float32)
 
 
-def _distances(person: AnnotatedPerson, keypoints_px: NDArray[np.float32]) -> NDArray[np.float64]:
-    found = keypoints_px[[*COCO_KEYPOINTS]].astype(np.float64)
-    distances: NDArray[np.float64] = np.linalg.norm(found - person.joints_px, axis=1) / person.torso_px
-    return distances
+def distances(person: AnnotatedPerson, joints_px: NDArray[Any]) -> NDArray[np.float64]:
+    """Of COCO's 17 joints, shape (17, 2), px of the picture, from the annotation, in torsos."""
+    apart: NDArray[np.float64] = np.linalg.norm(joints_px.astype(np.float64) - person.joints_px, axis=1)
+    return apart / person.torso_px
 
 
 def summarise(scored: Score, people: Sequence[AnnotatedPerson]) -> Accuracy:
