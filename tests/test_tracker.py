@@ -211,6 +211,28 @@ def test_no_look_is_spent_on_what_would_change_nothing(detections, wanted, thoro
     assert len(found) == len(set(places))
 
 
+@pytest.mark.parametrize(
+    ("regions", "first_x"),
+    [
+        ([(1200, 200.0), (640, 200.0)], 640),  # as large: the one in the middle
+        ([(640, 200.0), (900, 400.0)], 900),  # twice as large, and not far from the middle
+        ([(640, 200.0), (1280, 400.0)], 640),  # twice as large, but half out of the picture
+    ],
+)
+@pytest.mark.parametrize("turn", [1, -1])
+def test_who_is_large_and_in_the_middle_is_taken_first(regions, first_x, turn):
+    sides = dict(regions)
+
+    def look(region):
+        x = min(sides, key=lambda one: abs(one - region.x_px))
+        return landmarks(x, 360, sides[x])
+
+    detections = [detection(x, 360, side) for x, side in regions][::turn]
+    finder = Finder(WEIGHTS, SIZE_PX, 0.5, look, list)
+    found = finder.closely(detections, [], 2, 3, thorough=False, dismissed=[])
+    assert [round(one.region.x_px) for one in found] == [first_x, *(x for x in sides if x != first_x)]
+
+
 def test_in_a_still_room_a_thing_is_looked_at_every_other_second_and_at_once_when_something_moves():
     watching, looked, moving = tracker(idle_fps=5), [], [False]
 
