@@ -135,7 +135,7 @@ def compile_models(store: ModelStore, variant: str, out: Path | None = None) -> 
             (work / entry.file).write_bytes(store.read(entry))
         logs = _run(compiler, work, entries)
         made = [_examine(entry, work, logs[entry.file]) for entry in entries]
-        target = _prepare(store, out)
+        target = _prepare(store, out, variant)
         for entry in made:
             (target.directory / entry.file).write_bytes((work / entry.file).read_bytes())
     _write_manifest(target, made)
@@ -178,15 +178,16 @@ def _compiled_name(entry: Entry) -> str:
     return f"{Path(entry.file).stem}_edgetpu.tflite"
 
 
-def _prepare(store: ModelStore, out: Path | None) -> ModelStore:
-    """The models folder that the result goes to; a new one gets the plain models that are here."""
+def _prepare(store: ModelStore, out: Path | None, variant: str) -> ModelStore:
+    """The models folder that the result goes to; it gets the plain models too, for what falls back to the CPU."""
     directory = store.directory if out is None else out.absolute()
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        for entry in store.manifest.models:
+            wanted = entry.committed or entry.variant == variant
+            if wanted and store.path(entry).is_file() and not (directory / entry.file).exists():
+                (directory / entry.file).write_bytes(store.read(entry))
         if not (directory / MANIFEST_NAME).exists():
-            for entry in store.manifest.models:
-                if entry.committed and store.path(entry).is_file():
-                    (directory / entry.file).write_bytes(store.read(entry))
             text = (store.directory / MANIFEST_NAME).read_text(encoding="utf-8")
             (directory / MANIFEST_NAME).write_text(text.partition(MARK)[0], encoding="utf-8")
         (directory / MANIFEST_NAME).open("a").close()

@@ -92,6 +92,21 @@ def test_a_folder_for_the_device_is_made_with_plain_and_compiled_models(plain, t
 
 
 @pytest.mark.usefixtures("compiler")
+def test_a_model_that_one_builds_oneself_comes_along_when_it_is_compiled_also_into_a_folder_that_is_there(
+    plain, tmp_path
+):
+    manifest = plain.directory / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace("[[models]]", "[[models]]\ncommitted = false"))
+    own, out = ModelStore(plain.directory), tmp_path / "coral"
+    assert compile_models(own, "lite", out) == 0
+    entry = own.find("landmarks", "lite", "int8-full")
+    assert ModelStore(out).read(entry) == own.read(entry)
+    (out / entry.file).unlink()
+    assert compile_models(own, "lite", out) == 0
+    assert ModelStore(out).read(entry) == own.read(entry)
+
+
+@pytest.mark.usefixtures("compiler")
 def test_compiling_again_replaces_the_entries_and_leaves_the_rest_of_the_manifest(plain, monkeypatch):
     before = (plain.directory / "manifest.toml").read_text().rstrip()
     compile_models(plain, "lite")
