@@ -107,7 +107,7 @@ class DetectorSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields
 class TrackerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[tracker]: following people from frame to frame."""
 
-    max_people: Annotated[int, _doc("people followed at once; of more, the largest and most central", ge=1, le=5)] = 1
+    max_people: Annotated[int, _doc("people followed at once; of more, the nearest", ge=1, le=5)] = 1
     acquisition: Annotated[
         Literal["verified", "single"],
         _doc(

@@ -212,15 +212,17 @@ def test_no_look_is_spent_on_what_would_change_nothing(detections, wanted, thoro
 
 
 @pytest.mark.parametrize(
-    ("regions", "first_x"),
+    ("regions", "thorough", "first_x"),
     [
-        ([(1200, 200.0), (640, 200.0)], 640),  # as large: the one in the middle
-        ([(640, 200.0), (900, 400.0)], 900),  # twice as large, and not far from the middle
-        ([(640, 200.0), (1280, 400.0)], 640),  # twice as large, but half out of the picture
+        ([(1200, 210.0), (640, 200.0)], True, 640),  # nearly as near: the one in the middle of the picture
+        ([(1200, 210.0), (640, 200.0)], False, 1200),  # not in a film
+        ([(640, 200.0), (900, 400.0)], True, 900),  # twice as near, and not far from the middle
+        ([(640, 200.0), (1280, 400.0)], True, 640),  # twice as near, but half out of the picture
+        ([(640, 200.0), (1280, 400.0)], False, 1280),
     ],
 )
 @pytest.mark.parametrize("turn", [1, -1])
-def test_who_is_large_and_in_the_middle_is_taken_first(regions, first_x, turn):
+def test_who_is_near_is_taken_first_and_in_a_picture_by_itself_who_is_in_the_middle(regions, thorough, first_x, turn):
     sides = dict(regions)
 
     def look(region):
@@ -229,7 +231,7 @@ def test_who_is_large_and_in_the_middle_is_taken_first(regions, first_x, turn):
 
     detections = [detection(x, 360, side) for x, side in regions][::turn]
     finder = Finder(WEIGHTS, SIZE_PX, 0.5, look, list)
-    found = finder.closely(detections, [], 2, 3, thorough=False, dismissed=[])
+    found = finder.closely(detections, [], 2, 3, thorough=thorough, dismissed=[])
     assert [round(one.region.x_px) for one in found] == [first_x, *(x for x in sides if x != first_x)]
 
 
