@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 # So much of it takes a person, in mean steps.
 ALIVE: Final = 3.0
-# In so many frames running: things seem to move in one, by chance. Of 12 s of a mountain, in a camera's noise, lite took
-# 31 % for a person with one, 10 % with two; of dim, small people in four clips none was published later or lost.
+# In so many frames running: in one a thing does so by chance. Of 12 s of a mountain in a camera's noise, lite took 31 %
+# for a person with one, 10 % with two; of dim, small people in four clips none was published later or lost.
 IN_A_ROW: Final = 2
 # It is judged over no more than this time and so many steps, whichever is longer; then anew.
 WINDOW_S: Final = 0.5

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from edge import roi
 from edge.acquisition import Finder, Sighting, same_person
 from edge.evidence import Weights, clues_of, mean_clues, score_logit
+from edge.liveness import Liveness
 from edge.pose import Detection, Landmarks
 from edge.roi import usable
 from edge.tracker import Tracker
@@ -150,6 +151,13 @@ def test_what_trembles_in_its_place_is_never_published():
     for _ in range(300):
         world.people = [(600 + rng.normal(0, 5), 300 + rng.normal(0, 5), 0.42)]
         assert world.frame() == []
+
+
+@pytest.mark.parametrize(("way_px", "alive"), [((1, 2, 3, 4, 5), True), ((1, 2, 3, 4, 1, 2, 1), False)])
+def test_what_moves_like_a_person_in_one_frame_only_does_not_live(way_px, alive):
+    watched = Liveness()
+    seen = [watched.alive(np.full((33, 2), x, np.float32), number / 30) for number, x in enumerate((0, *way_px))]
+    assert any(seen) == alive
 
 
 def test_somebody_the_plain_detection_misses_is_found_in_a_picture_by_itself_and_confirmed_by_the_wider_one():
