@@ -22,6 +22,8 @@ BELIEVED_AT_ONCE, BELIEVED = 0.98, 0.95
 # Who is not believed after so long, and so many frames, is nobody; who was and has not moved for longer, no longer is.
 DOUBT_S, DOUBT_FRAMES = 0.5, 8
 STILL_S: Final = 3.0
+# Whose region is turned by less than 45 degrees is upright: the cosine.
+UPRIGHT: Final = 0.7
 # Where somebody was seen who then was nobody, only what is beyond doubt counts for so long.
 REJECTED_S: Final = 10.0
 # In an empty room in which nothing moves, where nobody was seen is not looked at again for so long.
@@ -223,7 +225,8 @@ class Tracker:
             return False
         likely = min(person.score, probability(seen.log_odds))
         sure = likely >= (BELIEVED if person.confirmed else BELIEVED_AT_ONCE)
-        moves = not sure and person.liveness.alive(seen.found.keypoints_px[:, :2], time_s)
+        upright = math.cos(next_roi.rotation_rad) > UPRIGHT
+        moves = not sure and person.liveness.alive(seen.found.keypoints_px[:, :2], time_s, upright=upright)
         if sure or (moves and likely >= self.rules.min_score):
             person.confirmed, person.alive_s = True, time_s
         if person.confirmed:

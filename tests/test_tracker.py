@@ -153,10 +153,19 @@ def test_what_trembles_in_its_place_is_never_published():
         assert world.frame() == []
 
 
-@pytest.mark.parametrize(("way_px", "alive"), [((1, 2, 3, 4, 5), True), ((1, 2, 3, 4, 1, 2, 1), False)])
-def test_what_moves_like_a_person_in_one_frame_only_does_not_live(way_px, alive):
+@pytest.mark.parametrize(
+    ("way_px", "upright", "alive"),
+    [
+        ((1, 2, 3, 4, 5), False, True),
+        ((1, 2, 3, 4, 1, 2, 1), False, False),
+        ((1, 2, 3, 4, 1, 2, 1), True, True),
+        ((1, 0, 1, 0, 1, 0, 1), True, False),
+    ],
+)
+def test_what_lies_and_moves_like_a_person_in_one_frame_only_does_not_live(way_px, upright, alive):
     watched = Liveness()
-    seen = [watched.alive(np.full((33, 2), x, np.float32), number / 30) for number, x in enumerate((0, *way_px))]
+    way = enumerate((0, *way_px))
+    seen = [watched.alive(np.full((33, 2), x, np.float32), number / 30, upright=upright) for number, x in way]
     assert any(seen) == alive
 
 
