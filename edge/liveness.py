@@ -33,7 +33,13 @@ class Liveness:
         self._moved = 0
 
     def alive(self, points_px: NDArray[np.float32], time_s: float, *, upright: bool) -> bool:
-        """Take note of the joints, shape (N, 2), of one more frame; whether they have moved as a person does."""
+        """Take note of the joints, shape (N, 2), of one more frame; whether they have moved as a person does.
+
+        Args:
+            points_px: joints in frame px.
+            time_s: of the frame.
+            upright: whether they look like somebody upright; others must move so in `IN_A_ROW` frames running.
+        """
         old = time_s - self._start_s > WINDOW_S and self._steps >= WINDOW_STEPS
         if self._start_px is None or old:
             self._start_px, self._last_px, self._start_s = points_px, points_px, time_s
