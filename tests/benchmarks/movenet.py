@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from edge.coco import HIPS, JOINT_GROUPS, SHOULDERS, AnnotatedPerson, load_people
 from edge.config_load import load
+from edge.draw import upright_bgr
 from edge.evaluate import Score, compare, cut_out, distances, estimators, summarise
 from edge.evaluate_pictures import SAME_TORSO
 from edge.pose import COCO_KEYPOINTS, SKELETON, Frame
@@ -69,7 +70,7 @@ def cut_people(file: Path, folder: Path) -> list[Person]:
     """Everybody in a COCO file who can be scored."""
     people, _ = load_people(file, folder)
     return [
-        Person(person, frame.image if frame.color == "BGR" else np.ascontiguousarray(frame.image[:, :, ::-1]), offset)
+        Person(person, upright_bgr(frame), offset)
         for person, frame, offset in cut_out(people, load(environment={}).settings)
     ]
 

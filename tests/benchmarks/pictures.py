@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from edge.coco import HIPS, SHOULDERS, load_people
 from edge.config import Settings
 from edge.config_load import load
+from edge.draw import upright_bgr
 from edge.estimator import PoseEstimator
 from edge.evaluate import cut_out
 from edge.pose import Frame
@@ -44,8 +45,7 @@ def annotated(file: Path, folder: Path) -> Iterator[Cut]:
     settings: Settings = load(environment={}).settings
     for person, frame, offset_px in cut_out(people, settings):
         middle = person.joints_px[[*SHOULDERS, *HIPS]].mean(axis=0) - offset_px
-        image = frame.image if frame.color == "BGR" else np.ascontiguousarray(frame.image[:, :, ::-1])
-        yield Cut(str(person.image), image, True, middle, person.torso_px)
+        yield Cut(str(person.image), upright_bgr(frame), True, middle, person.torso_px)
 
 
 def sets(people: Sequence[Path] | None) -> dict[str, list[Cut]]:
