@@ -149,7 +149,7 @@ class Finder:
 
     def _together(self, looks: Sequence[Sighting], logit: float) -> Sighting:
         """All looks at one person: the clearest one's landmarks, the mean of what they tell."""
-        best = max(looks, key=lambda look: look.clues.peak)
+        best = max(looks, key=lambda look: look.found.peaks.mean())
         clues = mean_clues([look.clues for look in looks])
         return Sighting(best.region, best.found, clues, logit, self.weights.log_odds(clues, logit))
 

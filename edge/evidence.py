@@ -1,8 +1,10 @@
 """How likely is it that this is a person? Measured clues, added up as log-odds.
 
-No single one tells people from furniture: the model gives a bowl of fruit a presence of 0.98. Together they do: how
-clearly the heatmap shows the joints, whether the limbs are where a body has them, and how sure the detector was when
-it last looked. Which clues count was measured: `python -m tests.benchmarks.fit_score`.
+No single one tells people from furniture: the model gives a bowl of fruit a presence of 0.98. Nor does one tell them
+from a dog, whose legs and head the heatmap shows as clearly as a person's. Together they do: how clearly it shows each
+part of the body and how present the model says that part is, how long the limbs are and whether they point where a
+body's do, and how sure the detector was when it last looked. Which clues count was measured:
+`python -m tests.benchmarks.fit_score`.
 """
 
 import math
@@ -10,7 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edge.pose import Landmarks, Roi
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.pose import NUM_KEYPOINTS, Landmarks, Roi
 
 # A detector's score as a logit is cut off here: nothing seen is as good as a score of 0.03.
 LOWEST_LOGIT, HIGHEST_LOGIT = -3.5, 3.5
@@ -18,85 +23,127 @@ UNSEEN: Final = LOWEST_LOGIT
 # So is a presence, which the model gives as next to 0 or 1 far too often.
 MOST_PRESENCE: Final = 6.0
 
-# Shoulders, elbows, knees and ankles, the left one first.
-_JOINTS = [11, 12, 13, 14, 25, 26, 27, 28]
+# The keypoints of each part of the body, as ranges of their numbers.
+PARTS: Final = {
+    "head": range(11),
+    "shoulders": range(11, 13),
+    "elbows": range(13, 15),
+    "hands": range(15, 23),
+    "hips": range(23, 25),
+    "knees": range(25, 27),
+    "ankles": range(27, 29),
+    "feet": range(29, 33),
+}
+# From which keypoint to which a length is measured, on the left and on the right.
+LENGTHS: Final = {
+    "between the shoulders": ((11, 12), (11, 12)),
+    "between the hips": ((23, 24), (23, 24)),
+    "trunk": ((11, 23), (12, 24)),
+    "upper arm": ((11, 13), (12, 14)),
+    "forearm": ((13, 15), (14, 16)),
+    "thigh": ((23, 25), (24, 26)),
+    "lower leg": ((25, 27), (26, 28)),
+    "neck": ((0, 11), (0, 12)),
+    "between the ears": ((7, 8), (7, 8)),
+    "foot": ((27, 31), (28, 32)),
+}
+# What one look of the landmark model tells, or the mean of several, shape (28,), float64, in this order: the model's
+# own opinion, a logit; how far the ankles are below the knees along the body, in sides of the region; the mean of each
+# part's highest confidences in the heatmap, 0 to 1; the mean of its keypoints' presences, logits; and lengths, the mean
+# of the left and the right one, in sides of the region.
+Clues = NDArray[np.float64]
+NAMES: Final = (
+    "presence",
+    "ankles below knees",
+    *(f"peak of {part}" for part in PARTS),
+    *(f"presence of {part}" for part in PARTS),
+    *LENGTHS,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Clues:
-    """What one look of the landmark model tells, or the mean of several.
-
-    Attributes:
-        peak: mean of the heatmap's peaks, 0 to 1.
-        presence: the model's own opinion, a logit.
-        shins: how far the ankles are below the knees, in sides of the region, along the body.
-        upper_arms: their mean length, in sides of the region.
-    """
-
-    peak: float
-    presence: float
-    shins: float
-    upper_arms: float
+# Multiplied with a value for each keypoint: each part's mean; and the way from one end of each length to the other, on
+# the left side of all lengths, then on the right.
+_MEANS = np.array([[(joint in part) / len(part) for joint in range(NUM_KEYPOINTS)] for part in PARTS.values()])
+_WAYS = np.array(
+    [
+        [float(joint == sides[side][1]) - float(joint == sides[side][0]) for joint in range(NUM_KEYPOINTS)]
+        for side in (0, 1)
+        for sides in LENGTHS.values()
+    ]
+)
+_LOWER_LEG = list(LENGTHS).index("lower leg")
+_LEAST_SHARE = 1.0 / (1.0 + math.exp(MOST_PRESENCE))
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A logistic fit: log-odds = bias + the weighted sum of the clues and of the detector's logit."""
+    """A logistic fit: log-odds = bias + the weighted sum of the detector's logit and of the clues, shape (28,)."""
 
     bias: float
-    peak: float
-    presence: float
-    shins: float
-    upper_arms: float
     detector: float
+    clues: NDArray[np.float64]
 
     def log_odds(self, clues: Clues, detector_logit: float) -> float:
         """Log-odds that this is a person; minus infinity for what is no number."""
-        value = (
-            self.bias
-            + self.peak * clues.peak
-            + self.presence * clues.presence
-            + self.shins * clues.shins
-            + self.upper_arms * clues.upper_arms
-            + self.detector * detector_logit
-        )
+        value = self.bias + self.detector * detector_logit + float(self.clues @ clues)
         return value if math.isfinite(value) else -math.inf
 
 
+def _clues(*groups: tuple[float, ...]) -> NDArray[np.float64]:
+    """Weights of the clues in the order of `NAMES`: of the first two, the peaks, the parts' presences, the lengths."""
+    return np.array([value for group in groups for value in group])
+
+
+_LITE: Final = Weights(
+    bias=-12.17,
+    detector=0.52,
+    clues=_clues(
+        (0.24, 8.67),
+        (5.20, -1.17, 3.00, 3.45, 1.44, 3.96, 7.58, -4.25),
+        (-0.02, 0.25, -0.02, -0.17, 0.13, -0.10, -0.10, -0.13),
+        (7.21, -18.43, 2.47, 20.56, -3.59, -9.50, 9.63, -3.35, 27.40, 8.45),
+    ),
+)
+_FULL: Final = Weights(
+    bias=-14.87,
+    detector=0.39,
+    clues=_clues(
+        (0.22, 6.77),
+        (7.20, -2.00, 3.50, 2.57, 2.29, 1.53, 7.21, -1.86),
+        (-0.01, 0.10, 0.01, -0.10, 0.10, -0.03, -0.14, -0.15),
+        (-4.06, -12.06, 2.83, 29.71, -10.99, -4.88, 9.81, 8.13, 33.28, 4.00),
+    ),
+)
 # Fitted by `python -m tests.benchmarks.fit_score` on scenes that score nothing, with the int8 models; the float models
 # have the same. A precision that is not named has its float model's weights, a model that is not named those of full.
 WEIGHTS: Final = {
-    ("lite", "float16"): Weights(-10.41, 14.13, 0.43, 13.02, 35.21, 0.85),
-    ("lite", "int8"): Weights(-10.41, 14.13, 0.43, 13.02, 35.21, 0.85),
-    ("full", "float16"): Weights(-14.47, 20.98, 0.40, 14.87, 30.59, 0.55),
-    ("full", "int8"): Weights(-14.47, 20.98, 0.40, 14.87, 30.59, 0.55),
+    ("lite", "float16"): _LITE,
+    ("lite", "int8"): _LITE,
+    ("full", "float16"): _FULL,
+    ("full", "int8"): _FULL,
 }
 
 
 def clues_of(found: Landmarks, region: Roi) -> Clues:
     """What a look at a region tells."""
-    left, right, left_elbow, right_elbow, *legs = found.keypoints_px[_JOINTS, :2].tolist()
-    cos, sin = math.cos(region.rotation_rad) / region.side_px, math.sin(region.rotation_rad) / region.side_px
-    knees, ankles = (legs[0], legs[1]), (legs[2], legs[3])
-    x, y = (sum(ankle[axis] - knee[axis] for ankle, knee in zip(ankles, knees, strict=True)) / 2 for axis in (0, 1))
-    arms = math.dist(left, left_elbow) + math.dist(right, right_elbow)
-    return Clues(
-        peak=found.peak,
-        presence=_logit(found.presence, MOST_PRESENCE),
-        shins=y * cos - x * sin,
-        upper_arms=arms / 2 / region.side_px,
+    left, right = (_WAYS @ found.keypoints_px[:, :2]).reshape(2, len(LENGTHS), 2)
+    x, y = (left[_LOWER_LEG] + right[_LOWER_LEG]).tolist()
+    below = (y * math.cos(region.rotation_rad) - x * math.sin(region.rotation_rad)) / (2 * region.side_px)
+    lengths = np.hypot(left[:, 0], left[:, 1]) + np.hypot(right[:, 0], right[:, 1])
+    presences = np.minimum(np.maximum(found.keypoints_px[:, 4], _LEAST_SHARE), 1.0 - _LEAST_SHARE)
+    return np.concatenate(
+        [
+            (_logit(found.presence, MOST_PRESENCE), below),
+            _MEANS @ found.peaks,
+            _MEANS @ np.log(presences / (1.0 - presences)),
+            lengths / (2 * region.side_px),
+        ]
     )
 
 
 def mean_clues(looks: Sequence[Clues]) -> Clues:
     """The mean of several looks."""
-    share = 1.0 / len(looks)
-    return Clues(
-        peak=sum(look.peak for look in looks) * share,
-        presence=sum(look.presence for look in looks) * share,
-        shins=sum(look.shins for look in looks) * share,
-        upper_arms=sum(look.upper_arms for look in looks) * share,
-    )
+    mean: Clues = np.mean(looks, axis=0)
+    return mean
 
 
 def score_logit(score: float) -> float:

@@ -111,8 +111,8 @@ class LandmarkModel:
         keypoints[:, 2] *= np.float32(region.side_px)
         keypoints[:, 3:] = sigmoid(keypoints[:, 3:])
         presence = float(self._model.output("presence").reshape(-1)[0])
-        peak = float(sigmoid(self._model.highest("heatmap")[:NUM_KEYPOINTS]).mean())
-        return Landmarks(presence, peak, keypoints, points[NUM_KEYPOINTS:], self._read_world(region))
+        peaks = sigmoid(self._model.highest("heatmap")[:NUM_KEYPOINTS])
+        return Landmarks(presence, peaks, keypoints, points[NUM_KEYPOINTS:], self._read_world(region))
 
     def _read_landmarks(self) -> NDArray[np.float32]:
         """x, y, z in crop px, visibility and presence logit of each landmark, shape (35, 5)."""

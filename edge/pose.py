@@ -191,7 +191,7 @@ class Landmarks:
 
     Attributes:
         presence: the model's own opinion whether the ROI holds a person, 0 to 1. It is sure of much that is none.
-        peak: the heatmap's highest confidence of each of the 33 landmarks, their mean, 0 to 1: the better judge, see
+        peaks: the heatmap's highest confidence of each landmark, shape (33,), float32, 0 to 1: the better judge, see
             `evidence`.
         keypoints_px: shape (33, 5), float32: x, y, z in frame px (z on the scale of x, origin between the hips, less
             is nearer), visibility and presence of the joint as probabilities.
@@ -201,7 +201,7 @@ class Landmarks:
     """
 
     presence: float
-    peak: float
+    peaks: NDArray[np.float32]
     keypoints_px: NDArray[np.float32]
     auxiliary_px: NDArray[np.float32]
     world_m: NDArray[np.float32] | None

@@ -92,7 +92,13 @@ def test_strong_trembles_less_than_normal_and_own_settings_count():
 def landmarks(value, visibility=1.0):
     keypoints = np.full((33, 5), value, np.float32)
     keypoints[:, 3:] = visibility
-    return Landmarks(0.9, 0.6, keypoints, np.full((2, 2), value, np.float32), np.full((33, 3), value, np.float32))
+    return Landmarks(
+        0.9,
+        np.full(33, 0.6, np.float32),
+        keypoints,
+        np.full((2, 2), value, np.float32),
+        np.full((33, 3), value, np.float32),
+    )
 
 
 def test_smoother_leaves_its_input_alone_and_smooths_every_part():

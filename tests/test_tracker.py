@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edge import roi
 from edge.acquisition import Finder, Sighting, same_person
-from edge.evidence import Weights, clues_of, mean_clues, score_logit
+from edge.evidence import NAMES, PARTS, Weights, clues_of, mean_clues, score_logit, weights_for
 from edge.liveness import Liveness
 from edge.pose import Detection, Landmarks
 from edge.roi import usable
@@ -16,7 +16,7 @@ from edge.tracker import Tracker
 
 SIZE_PX = (1280, 720)
 # Not those of a model, so that a new fit changes no test: a heatmap's peak of 0.36 is as likely a person as not.
-WEIGHTS = Weights(-6.3, 17.5, 0.0, 0.0, 0.0, 0.7)
+WEIGHTS = Weights(-6.3, 0.7, np.array([17.5 / len(PARTS) if name.startswith("peak of") else 0.0 for name in NAMES]))
 
 
 def landmarks(x, y, side=200.0, peak=0.7, presence=0.99):
@@ -24,7 +24,7 @@ def landmarks(x, y, side=200.0, peak=0.7, presence=0.99):
     keypoints = np.zeros((33, 5), np.float32)
     keypoints[:, 0], keypoints[:, 1] = x, y + np.linspace(-0.4, 0.4, 33) * side
     auxiliary = np.float32([[x, y], [x, y - side / 2 / roi.ROI_SCALE]])
-    return Landmarks(presence, peak, keypoints, auxiliary, None)
+    return Landmarks(presence, np.full(33, peak, np.float32), keypoints, auxiliary, None)
 
 
 def detection(x, y, side=200.0, score=0.9):
@@ -407,22 +407,42 @@ def body(angle_rad, arm=0.16, shin=0.2):
     upright |= {27: (0.1, 0.2 + shin), 28: (-0.1, 0.2 + shin)}
     for joint, place in upright.items():
         keypoints[joint, :2] = roi.project(region, np.float32([place]) + 0.5)[0]
-    return Landmarks(0.5, 0.7, keypoints, np.zeros((2, 2), np.float32), None), region
+    keypoints[:, 4] = np.where(np.arange(33) < 11, 0.0, 0.5)
+    peaks = np.where(np.arange(33) < 11, 0.9, 0.7).astype(np.float32)
+    return Landmarks(0.5, peaks, keypoints, np.zeros((2, 2), np.float32), None), region
+
+
+def named(clues):
+    return dict(zip(NAMES, clues.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("angle_rad", [0, 0.6, -2.5])
 def test_measures_of_a_body_do_not_depend_on_how_it_lies_in_the_picture(angle_rad):
-    clues = clues_of(*body(angle_rad))
-    assert (clues.peak, clues.presence) == (0.7, 0)
-    assert (clues.shins, clues.upper_arms) == pytest.approx((0.2, 0.16), abs=1e-4)
+    clues = named(clues_of(*body(angle_rad)))
+    lengths = {"ankles below knees": 0.2, "lower leg": 0.2, "upper arm": 0.16, "between the shoulders": 0.24}
+    assert {name: clues[name] for name in lengths} == pytest.approx(lengths, abs=1e-4)
+
+
+def test_each_part_of_a_body_is_judged_by_itself():
+    clues = named(clues_of(*body(0)))
+    assert (clues["presence"], clues["presence of feet"]) == (0, 0)
+    assert clues["presence of head"] == pytest.approx(-6)  # the model gives as next to none far too often
+    assert (clues["peak of head"], clues["peak of hands"]) == pytest.approx((0.9, 0.7))
 
 
 def test_legs_that_point_upwards_are_a_negative_clue_and_looks_are_averaged():
     upwards = clues_of(*body(0.6, shin=-0.1))
-    assert upwards.shins == pytest.approx(-0.1, abs=1e-4)
+    assert named(upwards)["ankles below knees"] == pytest.approx(-0.1, abs=1e-4)
+    assert named(upwards)["lower leg"] == pytest.approx(0.1, abs=1e-4)
     mean = mean_clues([upwards, clues_of(*body(0.0, shin=0.3))])
-    assert mean.shins == pytest.approx(0.1, abs=1e-4)
-    assert Weights(0, 0, 0, 10, 0, 1).log_odds(mean, 0.5) == pytest.approx(1.5, abs=1e-3)
+    assert named(mean)["ankles below knees"] == pytest.approx(0.1, abs=1e-4)
+    legs = np.array([10.0 * (name == "ankles below knees") for name in NAMES])
+    assert Weights(0, 1, legs).log_odds(mean, 0.5) == pytest.approx(1.5, abs=1e-3)
+
+
+@pytest.mark.parametrize(("variant", "precision"), [("lite", "int8"), ("full", "float16"), ("heavy", "int8-full")])
+def test_there_is_a_weight_for_every_clue(variant, precision):
+    assert weights_for(variant, precision).clues.shape == (len(NAMES),)
 
 
 def test_what_is_no_number_is_nobody():

@@ -1,4 +1,4 @@
-"""Pictures with people, and without any, for the fit of the score and for what it is tried on. Development only.
+"""Pictures of people, of animals, and of neither, that the score is fitted on and tried on. Development only.
 
 All come with packages, which are fetched by version and SHA-256. `held_out` ones fit nothing. People were annotated by
 eye (`people_in_pictures.json`); walkers are told by what moves against a still background.
@@ -15,11 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.build import clips
+from tests.benchmarks import animal_pictures
 from tests.benchmarks.score_pictures import EMPTY, HELD_OUT_CLIPS, HELD_OUT_EMPTY, PACKAGES, VTEST
 
 Image = NDArray[np.uint8]
 Point = tuple[float, float]
 STEP_WALKERS, STEP_TREADMILL = 24, 33
+# Pictures of each cut-out animal, and their size.
+ANIMAL_PICTURES = 4
+WIDTH, HEIGHT = 884, 497
 MAX_SIDE_PX, MAX_PART_PX = 1280, 640
 
 
@@ -57,6 +61,7 @@ class Cut:
         held_out: it fits nothing.
         middle_px: of the torso of somebody in it; None where nobody is.
         torso_px: its length.
+        animal: whether there is one, and nobody.
     """
 
     picture: str
@@ -64,6 +69,7 @@ class Cut:
     held_out: bool = False
     middle_px: NDArray[np.float64] | None = None
     torso_px: float = 0.0
+    animal: bool = False
 
 
 def smaller(image: Image, most_px: int) -> Image:
@@ -105,6 +111,26 @@ def empty(*, held_out: bool) -> Iterator[Cut]:
         for package, path, step in HELD_OUT_CLIPS:
             for frame in clips.frames(clips.extracted(package, path), step):
                 yield Cut(path, smaller(frame[:, :, ::-1], 884), held_out)
+
+
+def animals(*, held_out: bool) -> Iterator[Cut]:
+    """Cut-out animals in front of pictures without people that the score is fitted on."""
+    for number, (name, cutout) in enumerate(animal_pictures.cutouts(held_out=held_out)):
+        for picture in range(ANIMAL_PICTURES):
+            seed = 2 * (ANIMAL_PICTURES * number + picture) + held_out
+            chance = random.Random(seed)  # noqa: S311 -- no secret
+            path = clips.extracted(*EMPTY[chance.randrange(len(EMPTY))])
+            behind = np.asarray(
+                cv2.resize(cv2.imread(str(path)), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8
+            )
+            image = compressed(animal_pictures.somewhere(behind, cutout, seed), 85)
+            yield Cut(name, image, held_out, animal=True)
+
+
+def photographed_animals() -> Iterator[Cut]:
+    """Animals in photographs, which fit nothing."""
+    for name, image in animal_pictures.photographs():
+        yield Cut(name, smaller(image, MAX_SIDE_PX), held_out=True, animal=True)
 
 
 @dataclass(frozen=True)
