@@ -11,9 +11,29 @@ from tests.benchmarks.people import ours
 CLIPS = [one for one in crossing.crossings() if one.name != "path"]
 
 
+LITE, FULL = "lite", "full"
+# Of the row of men whom the cyclist passes lite finds the last one late: 24 % of the positions, MediaPipe sees 27 %.
+FOUND_LATE = pytest.mark.xfail(strict=True, reason="lite sees 24 % of the cyclist's clip: docs/benchmark.md")
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("variant", [LITE, FULL])
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.name)
-def test_whoever_crosses_stays_the_same(clip: crossing.Crossing, tmp_path: Path) -> None:
-    figures, _ = crossing.measure(clip, crossing.write(clip, tmp_path), ours, "lite")
+def test_whoever_crosses_stays_the_same(clip: crossing.Crossing, variant: str, tmp_path: Path) -> None:
+    figures, _ = crossing.measure(clip, crossing.write(clip, tmp_path), ours, variant)
     assert figures["switches"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("clip", "variant"),
+    [
+        pytest.param(clip, variant, marks=FOUND_LATE if (clip.name, variant) == ("cyclist", LITE) else ())
+        for clip in CLIPS
+        for variant in (LITE, FULL)
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_whoever_crosses_is_seen(clip: crossing.Crossing, variant: str, tmp_path: Path) -> None:
+    figures, _ = crossing.measure(clip, crossing.write(clip, tmp_path), ours, variant)
     assert figures["seen"] > 0.25
