@@ -1,6 +1,7 @@
 """People who overlap and cross in real films, as annotated in tests/benchmarks/crossing.json; pytest -m slow."""
 
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -12,16 +13,30 @@ CLIPS = [one for one in crossing.crossings() if one.name != "path"]
 
 
 LITE, FULL = "lite", "full"
+Measured = Callable[[crossing.Crossing, str], dict[str, Any]]
 # Of the row of men whom the cyclist passes lite finds the last one late: 24 % of the positions, MediaPipe sees 27 %.
 FOUND_LATE = pytest.mark.xfail(strict=True, reason="lite sees 24 % of the cyclist's clip: docs/benchmark.md")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    """The figures of a clip and a model; each is followed once, however many tests ask."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def measure(clip: crossing.Crossing, variant: str) -> dict[str, Any]:
+        if (clip.name, variant) not in found:
+            path = crossing.write(clip, tmp_path_factory.mktemp("clip"))
+            found[clip.name, variant] = crossing.measure(clip, path, ours, variant)[0]
+        return found[clip.name, variant]
+
+    return measure
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", [LITE, FULL])
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.name)
-def test_whoever_crosses_stays_the_same(clip: crossing.Crossing, variant: str, tmp_path: Path) -> None:
-    figures, _ = crossing.measure(clip, crossing.write(clip, tmp_path), ours, variant)
-    assert figures["switches"] == 0
+def test_whoever_crosses_stays_the_same(measured: Measured, clip: crossing.Crossing, variant: str) -> None:
+    assert measured(clip, variant)["switches"] == 0
 
 
 @pytest.mark.slow
@@ -34,6 +49,5 @@ def test_whoever_crosses_stays_the_same(clip: crossing.Crossing, variant: str, t
     ],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
-def test_whoever_crosses_is_seen(clip: crossing.Crossing, variant: str, tmp_path: Path) -> None:
-    figures, _ = crossing.measure(clip, crossing.write(clip, tmp_path), ours, variant)
-    assert figures["seen"] > 0.25
+def test_whoever_crosses_is_seen(measured: Measured, clip: crossing.Crossing, variant: str) -> None:
+    assert measured(clip, variant)["seen"] > 0.25

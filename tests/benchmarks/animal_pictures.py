@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.build import clips, upstream
+from tests.benchmarks import people
 
 Image = NDArray[np.uint8]
 
@@ -35,7 +36,6 @@ _RESOURCES: Final = "usr/share/gcompris-qt/rcc"
 _ALBUMS: Final = ("erase", "explore_world_animals", "explore_farm_animals")
 # What is more transparent than this is nothing of the animal.
 _OPAQUE: Final = 30
-NOISE: Final = 3.0
 
 
 def cutouts(*, held_out: bool) -> Iterator[tuple[str, Image]]:
@@ -78,8 +78,7 @@ def pasted(background: Image, cutout: Image, to_background: NDArray[np.float64],
     height, width = background.shape[:2]
     placed = cv2.warpAffine(cutout, to_background, (width, height)).astype(np.float32)
     opacity = placed[:, :, 3:] / 255
-    picture = background * (1 - opacity) + placed[:, :, :3] * opacity + chance.normal(0, NOISE, background.shape)
-    return np.asarray(picture.clip(0, 255), np.uint8)
+    return people.noisy(background * (1 - opacity) + placed[:, :, :3] * opacity, chance)
 
 
 def somewhere(background: Image, cutout: Image, seed: int) -> Image:

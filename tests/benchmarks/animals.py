@@ -17,10 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from models.build import clips
 from tests.benchmarks import animal_pictures, contestants, people, pictures, score_scenes
 
 SECONDS = 2.0
@@ -28,11 +26,10 @@ SECONDS = 2.0
 
 def films(folder: Path, step: int = 1) -> list[Path]:
     """A film of each held-out animal, or of every `step`th, in one of the four rooms."""
-    rooms = [cv2.imread(str(clips.extracted(*room))) for room in people.ROOMS]
+    rooms = [people.still(*room) for room in people.ROOMS]
     paths = []
     for number, (_, cutout) in list(enumerate(animal_pictures.cutouts(held_out=True)))[::step]:
-        room = cv2.resize(rooms[number % len(rooms)], (people.WIDTH, people.HEIGHT), interpolation=cv2.INTER_AREA)
-        frames = animal_pictures.walk(np.asarray(room, np.uint8), cutout, number, SECONDS, people.FPS)
+        frames = animal_pictures.walk(rooms[number % len(rooms)], cutout, number, SECONDS, people.FPS)
         paths.append(people.write_clip(folder / f"{number:03d}.avi", frames))
     return paths
 

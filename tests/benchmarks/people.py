@@ -32,6 +32,7 @@ from edge.estimator import PoseEstimator
 from edge.quality import MIN_TORSO_PX, jitter, torso_px
 from edge.sample import clip_path
 from models.build import clips
+from models.build.upstream import Package
 from tests.benchmarks import contestants as c
 from tests.benchmarks import lag, score_pictures
 from tests.golden.make_golden import landmark_model
@@ -59,16 +60,21 @@ class Track(msgspec.Struct):
     people: list[dict[int, Any]]
 
 
+def still(package: Package, path: str) -> Image:
+    """A picture of a package in the size of these films."""
+    picture = cv2.imread(str(clips.extracted(package, path)))
+    return np.asarray(cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def room(number: int, seconds: float, seed: int = 0) -> Iterator[Image]:
     """An empty room, or another picture without people, under a camera's noise."""
-    path = clips.extracted(*score_pictures.HELD_OUT_EMPTY[number])
-    still = cv2.resize(cv2.imread(str(path)), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+    picture = still(*score_pictures.HELD_OUT_EMPTY[number])
     random = np.random.default_rng(seed)
     for _ in range(round(seconds * FPS)):
-        yield noisy(still, random)
+        yield noisy(picture, random)
 
 
-def noisy(picture: Image, random: np.random.Generator) -> Image:
+def noisy(picture: NDArray[Any], random: np.random.Generator) -> Image:
     """A picture as a camera in a dim room would see it."""
     return (picture + random.normal(0, NOISE, picture.shape)).clip(0, 255).astype(np.uint8)
 
@@ -84,10 +90,10 @@ def sample(frames: range) -> Iterator[Image]:
 
 def standing() -> Iterator[Image]:
     """One frame with people, again and again, under noise: somebody at rest."""
-    (still,) = sample(range(STANDING, STANDING + 1))
+    (picture,) = sample(range(STANDING, STANDING + 1))
     random = np.random.default_rng(0)
     for _ in range(90):
-        yield noisy(still, random)
+        yield noisy(picture, random)
 
 
 def write_clip(path: Path, images: Iterator[Image]) -> Path:

@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.build import clips
-from tests.benchmarks import animal_pictures
+from tests.benchmarks import animal_pictures, people
 from tests.benchmarks.score_pictures import EMPTY, HELD_OUT_CLIPS, HELD_OUT_EMPTY, PACKAGES, VTEST
 
 Image = NDArray[np.uint8]
 Point = tuple[float, float]
 STEP_WALKERS, STEP_TREADMILL = 24, 33
-# Pictures of each cut-out animal, and their size.
+# Pictures of each cut-out animal.
 ANIMAL_PICTURES = 4
-WIDTH, HEIGHT = 884, 497
 MAX_SIDE_PX, MAX_PART_PX = 1280, 640
 
 
@@ -119,10 +118,7 @@ def animals(*, held_out: bool) -> Iterator[Cut]:
         for picture in range(ANIMAL_PICTURES):
             seed = 2 * (ANIMAL_PICTURES * number + picture) + held_out
             chance = random.Random(seed)  # noqa: S311 -- no secret
-            path = clips.extracted(*EMPTY[chance.randrange(len(EMPTY))])
-            behind = np.asarray(
-                cv2.resize(cv2.imread(str(path)), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8
-            )
+            behind = people.still(*EMPTY[chance.randrange(len(EMPTY))])
             image = compressed(animal_pictures.somewhere(behind, cutout, seed), 85)
             yield Cut(name, image, held_out, animal=True)
 
