@@ -121,7 +121,8 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
             medians over all frames); null where nobody was seen, or nobody moved.
         latency_ms: capture to message made, as the messages themselves say; of a clip from the decoded frame.
         arrival_ms: capture to the subscriber; null where capture has no clock (a clip that is not paced).
-        published, arrived: pose messages.
+        published, arrived: pose messages. At a live source a frame on which a search took long has none: the next one
+            says whom it found.
         peak_rss_mb: largest resident memory of the process; null where the kernel does not tell.
         first_pose_s: from starting the process to its first pose; null without people.
     """

@@ -40,4 +40,6 @@ def main(directory: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
+        sys.exit("usage: python -m edge.schema DIRECTORY (an existing one, such as docs)")
     main(sys.argv[1])

@@ -77,8 +77,11 @@ def test_the_loop_is_measured_from_end_to_end(result):
     for loop in result.loops:
         assert loop.frames == 45
         assert 0 < loop.with_people <= 45
-        assert loop.published == loop.arrived >= loop.with_people
         assert 0 <= loop.without_detection <= 1
+        # At a live source whoever a slow search finds is told of with the next frame.
+        searched = 0 if loop.name == "clip" else round(loop.with_people * (1 - loop.without_detection))
+        assert loop.published == loop.arrived >= loop.with_people - searched
+        assert loop.arrived > 0
         assert 0 < loop.jitter < 0.5
         assert 0 < loop.thread_cpu_ms_per_frame <= loop.cpu_ms_per_frame
         assert 40 < loop.peak_rss_mb < 1000
