@@ -119,7 +119,7 @@ class TrackerSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     candidate_score: Annotated[float, _doc("a detection below this score is not looked at, 0 to 1", ge=0, le=1)] = 0.05
     min_score: Annotated[
         float, _doc("nobody is published before the probability of a person has reached this, 0 to 1", ge=0, le=1)
-    ] = 0.75
+    ] = 0.65
     verify_interval: Annotated[
         float, _doc("seconds between looks of the detector at people who are followed; 0 is never", ge=0)
     ] = 5.0

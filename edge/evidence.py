@@ -3,7 +3,8 @@
 No single one tells people from furniture: the model gives a bowl of fruit a presence of 0.98. Nor does one tell them
 from a dog, whose legs and head the heatmap shows as clearly as a person's. Together they do: how clearly it shows each
 part of the body and how present the model says that part is, how long the limbs are and whether they point where a
-body's do, and how sure the detector was when it last looked. Which clues count was measured:
+body's do, how sure the detector was when it last looked, and how much like a person it looks to a head that edge-pose
+adds to the model (`person`; models/build/person_head.py). Which clues count was measured:
 `python -m tests.benchmarks.fit_score`.
 """
 
@@ -47,13 +48,14 @@ LENGTHS: Final = {
     "between the ears": ((7, 8), (7, 8)),
     "foot": ((27, 31), (28, 32)),
 }
-# What one look of the landmark model tells, or the mean of several, shape (28,), float64, in this order: the model's
-# own opinion, a logit; how far the ankles are below the knees along the body, in sides of the region; the mean of each
-# part's highest confidences in the heatmap, 0 to 1; the mean of its keypoints' presences, logits; and lengths, the mean
-# of the left and the right one, in sides of the region.
+# What one look of the landmark model tells, or the mean of several, shape (29,), float64, in this order: the model's
+# own opinion, a logit; that of our own head, a logit; how far the ankles are below the knees along the body, in sides
+# of the region; the mean of each part's highest confidences in the heatmap, 0 to 1; the mean of its keypoints'
+# presences, logits; and lengths, the mean of the left and the right one, in sides of the region.
 Clues = NDArray[np.float64]
 NAMES: Final = (
     "presence",
+    "person",
     "ankles below knees",
     *(f"peak of {part}" for part in PARTS),
     *(f"presence of {part}" for part in PARTS),
@@ -76,7 +78,7 @@ _LEAST_SHARE = 1.0 / (1.0 + math.exp(MOST_PRESENCE))
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A logistic fit: log-odds = bias + the weighted sum of the detector's logit and of the clues, shape (28,)."""
+    """A logistic fit: log-odds = bias + the weighted sum of the detector's logit and of the clues, shape (29,)."""
 
     bias: float
     detector: float
@@ -89,28 +91,38 @@ class Weights:
 
 
 def _clues(*groups: tuple[float, ...]) -> NDArray[np.float64]:
-    """Weights of the clues in the order of `NAMES`: of the first two, the peaks, the parts' presences, the lengths."""
+    """Weights of the clues in the order of `NAMES`: of the first three, peaks, the parts' presences, lengths."""
     return np.array([value for group in groups for value in group])
 
 
 _LITE: Final = Weights(
-    bias=-11.87,
-    detector=0.51,
+    bias=-8.75,
+    detector=0.47,
     clues=_clues(
-        (0.26, 8.62),
-        (5.11, -1.21, 2.91, 3.31, 1.42, 4.04, 7.48, -4.24),
-        (-0.02, 0.25, -0.02, -0.16, 0.13, -0.10, -0.10, -0.13),
-        (7.11, -18.37, 2.64, 20.57, -3.47, -9.67, 9.77, -4.07, 27.67, 8.07),
+        (0.25, 1.0, 7.61),
+        (3.61, -1.43, 3.08, 1.09, 1.80, 4.26, 6.36, -3.08),
+        (-0.04, 0.23, -0.04, -0.14, 0.12, -0.08, -0.07, -0.08),
+        (6.57, -19.63, -1.92, 13.93, -1.43, -7.65, 6.62, -2.65, 15.26, 1.06),
     ),
 )
 _FULL: Final = Weights(
-    bias=-14.60,
+    bias=-12.45,
     detector=0.38,
     clues=_clues(
-        (0.22, 6.74),
-        (7.17, -2.00, 3.42, 2.40, 2.32, 1.53, 7.20, -1.76),
-        (-0.02, 0.11, 0.01, -0.10, 0.10, -0.03, -0.14, -0.15),
-        (-4.11, -12.26, 2.76, 29.48, -10.93, -5.05, 9.66, 8.32, 33.39, 4.04),
+        (0.19, 1.0, 4.34),
+        (5.98, 0.23, 2.81, 2.13, 0.91, 1.83, 6.65, -0.49),
+        (-0.09, 0.11, -0.04, -0.10, 0.04, -0.04, -0.08, -0.08),
+        (-2.85, -7.97, -2.50, 20.74, -3.87, -3.73, 3.77, 8.74, 23.70, 1.45),
+    ),
+)
+_HEAVY: Final = Weights(
+    bias=-13.15,
+    detector=0.38,
+    clues=_clues(
+        (-0.01, 1.0, 11.33),
+        (4.58, -0.24, 3.30, 3.07, 2.25, 4.67, 5.76, -3.36),
+        (-0.05, 0.30, 0.01, -0.16, 0.08, -0.09, -0.11, -0.11),
+        (-6.67, -12.66, 7.44, 14.46, -6.13, -6.90, 3.71, 8.59, 45.08, 11.79),
     ),
 )
 # Fitted by `python -m tests.benchmarks.fit_score` on scenes that score nothing, with the int8 models; the float models
@@ -120,6 +132,8 @@ WEIGHTS: Final = {
     ("lite", "int8"): _LITE,
     ("full", "float16"): _FULL,
     ("full", "int8"): _FULL,
+    ("heavy", "float16"): _HEAVY,
+    ("heavy", "int8"): _HEAVY,
 }
 
 
@@ -132,7 +146,7 @@ def clues_of(found: Landmarks, region: Roi) -> Clues:
     presences = np.minimum(np.maximum(found.keypoints_px[:, 4], _LEAST_SHARE), 1.0 - _LEAST_SHARE)
     return np.concatenate(
         [
-            (_logit(found.presence, MOST_PRESENCE), below),
+            (_logit(found.presence, MOST_PRESENCE), found.person, below),
             _MEANS @ found.peaks,
             _MEANS @ np.log(presences / (1.0 - presences)),
             lengths / (2 * region.side_px),

@@ -89,6 +89,7 @@ class LandmarkModel:
         self._crop = np.zeros((model.input_size_px, model.input_size_px, 3), dtype=np.uint8)
         # The float models have all five values in one output; integer ones need a scale for each unit.
         self._joined = model.has_output("landmarks")
+        self._judges = model.has_output("person")
         self._read_confidences = model.reader("heatmap", sigmoid)
 
     def load(self, frame: Frame, region: Roi) -> None:
@@ -112,7 +113,8 @@ class LandmarkModel:
         keypoints[:, 3:] = sigmoid(keypoints[:, 3:])
         presence = float(self._model.output("presence").reshape(-1)[0])
         peaks = sigmoid(self._model.highest("heatmap")[:NUM_KEYPOINTS])
-        return Landmarks(presence, peaks, keypoints, points[NUM_KEYPOINTS:], self._read_world(region))
+        auxiliary = points[NUM_KEYPOINTS:]
+        return Landmarks(presence, self._read_person(), peaks, keypoints, auxiliary, self._read_world(region))
 
     def _read_landmarks(self) -> NDArray[np.float32]:
         """x, y, z in crop px, visibility and presence logit of each landmark, shape (35, 5)."""
@@ -123,6 +125,9 @@ class LandmarkModel:
         for column, name in ((2, "landmarks_z"), (3, "visibility"), (4, "landmark_presence")):
             raw[:, column] = self._model.output(name).reshape(-1)[:USED_LANDMARKS]
         return raw
+
+    def _read_person(self) -> float:
+        return float(self._model.output("person").reshape(-1)[0]) if self._judges else 0.0
 
     def _read_world(self, region: Roi) -> NDArray[np.float32] | None:
         if not self._world:

@@ -191,8 +191,10 @@ class Landmarks:
 
     Attributes:
         presence: the model's own opinion whether the ROI holds a person, 0 to 1. It is sure of much that is none.
-        peaks: the heatmap's highest confidence of each landmark, shape (33,), float32, 0 to 1: the better judge, see
-            `evidence`.
+        person: a logit: how much like a person the ROI's content looks to the head that edge-pose adds to the model;
+            0 is the mean of what that was fitted on, and what a model without the head has.
+        peaks: the heatmap's highest confidence of each landmark, shape (33,), float32, 0 to 1. With `person` the better
+            judge, see `evidence`.
         keypoints_px: shape (33, 5), float32: x, y, z in frame px (z on the scale of x, origin between the hips, less
             is nearer), visibility and presence of the joint as probabilities.
         auxiliary_px: shape (2, 2), float32: the two landmarks from which the next frame's ROI is made (mid-hip
@@ -201,6 +203,7 @@ class Landmarks:
     """
 
     presence: float
+    person: float
     peaks: NDArray[np.float32]
     keypoints_px: NDArray[np.float32]
     auxiliary_px: NDArray[np.float32]

@@ -120,4 +120,5 @@ class PoseSmoother:
         keypoints[:, :3] = positions[:_BODY_VALUES].reshape(NUM_KEYPOINTS, 3)
         keypoints[:, 3] = self._visibility
         world = None if found.world_m is None else self._world.apply(found.world_m, time_s, 1.0)
-        return Landmarks(found.presence, found.peaks, keypoints, positions[_BODY_VALUES:].reshape(2, 2), world)
+        auxiliary = positions[_BODY_VALUES:].reshape(2, 2)
+        return Landmarks(found.presence, found.person, found.peaks, keypoints, auxiliary, world)

@@ -18,7 +18,7 @@ from edge.pose import Detection, Roi
 MEMORY_OF_EVIDENCE_S: Final = 0.2
 # A person of the first probability is believed at once, and then with the second; others are published when they have
 # moved as people do.
-BELIEVED_AT_ONCE, BELIEVED = 0.98, 0.95
+BELIEVED_AT_ONCE, BELIEVED = 0.95, 0.9
 # Who is not believed after so long, and so many frames, is nobody; who was and has not moved for longer, no longer is.
 DOUBT_S, DOUBT_FRAMES = 0.5, 8
 STILL_S: Final = 3.0

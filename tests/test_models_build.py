@@ -25,6 +25,7 @@ UNITS = {
     "visibility": "logit",
     "landmark_presence": "logit",
     "presence": "probability",
+    "person": "logit",
     "heatmap": "logit",
     "world": "metre",
     "boxes": "px",

@@ -46,7 +46,9 @@ def test_strong_smoothing_is_later_than_normal():
     def late_ms(mode):
         smoother, meter = PoseSmoother(SmoothingSettings(mode=mode)), QualityMeter()
         for number in range(60):
-            raw = Landmarks(0.9, np.full(33, 0.7, np.float32), body(5 * number), np.zeros((2, 2), np.float32), None)
+            raw = Landmarks(
+                0.9, 0.0, np.full(33, 0.7, np.float32), body(5 * number), np.zeros((2, 2), np.float32), None
+            )
             meter.see([pose(smoother.apply(raw, number / 30, 300.0).keypoints_px, raw.keypoints_px)], number / 30)
         return np.median(meter.lags_s) * 1e3
 

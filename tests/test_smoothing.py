@@ -94,6 +94,7 @@ def landmarks(value, visibility=1.0):
     keypoints[:, 3:] = visibility
     return Landmarks(
         0.9,
+        0.0,
         np.full(33, 0.6, np.float32),
         keypoints,
         np.full((2, 2), value, np.float32),

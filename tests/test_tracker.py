@@ -24,7 +24,7 @@ def landmarks(x, y, side=200.0, peak=0.7, presence=0.99):
     keypoints = np.zeros((33, 5), np.float32)
     keypoints[:, 0], keypoints[:, 1] = x, y + np.linspace(-0.4, 0.4, 33) * side
     auxiliary = np.float32([[x, y], [x, y - side / 2 / roi.ROI_SCALE]])
-    return Landmarks(presence, np.full(33, peak, np.float32), keypoints, auxiliary, None)
+    return Landmarks(presence, 0.0, np.full(33, peak, np.float32), keypoints, auxiliary, None)
 
 
 def detection(x, y, side=200.0, score=0.9):
@@ -409,7 +409,7 @@ def body(angle_rad, arm=0.16, shin=0.2):
         keypoints[joint, :2] = roi.project(region, np.float32([place]) + 0.5)[0]
     keypoints[:, 4] = np.where(np.arange(33) < 11, 0.0, 0.5)
     peaks = np.where(np.arange(33) < 11, 0.9, 0.7).astype(np.float32)
-    return Landmarks(0.5, peaks, keypoints, np.zeros((2, 2), np.float32), None), region
+    return Landmarks(0.5, 1.5, peaks, keypoints, np.zeros((2, 2), np.float32), None), region
 
 
 def named(clues):
@@ -425,7 +425,7 @@ def test_measures_of_a_body_do_not_depend_on_how_it_lies_in_the_picture(angle_ra
 
 def test_each_part_of_a_body_is_judged_by_itself():
     clues = named(clues_of(*body(0)))
-    assert (clues["presence"], clues["presence of feet"]) == (0, 0)
+    assert (clues["presence"], clues["person"], clues["presence of feet"]) == (0, 1.5, 0)
     assert clues["presence of head"] == pytest.approx(-6)  # the model gives as next to none far too often
     assert (clues["peak of head"], clues["peak of hands"]) == pytest.approx((0.9, 0.7))
 

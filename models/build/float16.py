@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.build import clips, fold, manifest, prove
+from models.build import clips, fold, manifest, person_head, prove
 from models.build.upstream import Upstream, upstream_bytes
 
 SIDES = {"detector": 224, "landmarks": 256}
@@ -25,7 +25,7 @@ def proof_images(role: str) -> list[NDArray[np.float32]]:
 def build(model: Upstream) -> bytes:
     """The float16 .tflite of one upstream model; raises AssertionError if any kept output differs from upstream's."""
     source = upstream_bytes(model)
-    ours = fold.to_float16(source, model.role, f"{model.name}, float16, edge-pose")
+    ours = person_head.add(fold.to_float16(source, model.role, f"{model.name}, float16, edge-pose"), model.variant)
     values = prove.prove_equal(source, ours, model.role, proof_images(model.role))
     print(
         f"{model.name} float16: {len(ours):,} bytes (upstream {len(source):,}), {values:,} values bit-equal", flush=True

@@ -2,8 +2,11 @@
 
 import shutil
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge.errors import ModelNotFoundError
-from models.build import dead, residuals, segments, stacked, surgery, writer
+from models.build import dead, person_head, residuals, segments, stacked, surgery, writer
 from models.build.dead import Dropped
 from models.build.flat import Model
 from models.build.recipe import Recipe, recipe_path
@@ -22,13 +25,22 @@ ROUNDING_PICTURES = {"landmarks": 192, "detector": 128}
 
 def build(model: Upstream, precision: str, float16: bytes) -> bytes:
     """The .tflite of one precision from the float16 one; raises ModelNotFoundError where there is no recipe yet."""
+    prepared, recipe, factors = prepare(model, precision, float16)
+    data = writer.write(prepared, recipe, precision, f"{model.name}, {precision}, edge-pose")
+    return person_head.add(data, model.variant, factors)
+
+
+def prepare(model: Upstream, precision: str, float16: bytes) -> tuple[Model, Recipe, NDArray[np.float32] | None]:
+    """The float graph that a committed recipe is about, the recipe, and what it does to the person head's features."""
     path = recipe_path(model.variant, precision)
     if not path.exists():
         raise ModelNotFoundError(f"no recipe {path}: make it with `python -m models.build --calibrate`.")
     recipe = Recipe.load(path)
     prepared = surgery.prepare(float16, model.role, precision)
+    kept = person_head.kept_channels(prepared, recipe) if model.role == "landmarks" else None
     rewrite(prepared, model.role, precision, recipe.dropped, recipe.edges)
-    return writer.write(prepared, recipe, precision, f"{model.name}, {precision}, edge-pose")
+    factors = None if kept is None else person_head.int8_factors(kept, prepared, recipe)
+    return prepared, recipe, factors
 
 
 def rewrite(prepared: Model, role: str, precision: str, dropped: Dropped, edges: dict[int, Edges]) -> None:

@@ -23,6 +23,7 @@ MEANINGS = {
     "scores": "2254 anchors, logit of a person",
     "landmarks": "39 landmarks x (x, y, z in crop px, visibility logit, presence logit); 0-32 body, 33-34 for the ROI",
     "presence": "probability that a person is in the crop",
+    "person": "edge-pose's own head: how much like a person the crop's content looks, a logit",
     "heatmap": "64 x 64 cells x 39 landmarks, logit",
     "world": "39 landmarks x (x, y, z), metres, origin at the midpoint of the hips",
     "landmarks_xy": "39 landmarks x (x, y), crop px",

@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from models.build import detector_full, detector_heads, flat, fold
+from models.build import detector_full, detector_heads, flat, fold, person_head
 from models.build.flat import Model, Operator
 
 SAME, VALID = schema.Padding.SAME, schema.Padding.VALID
@@ -31,6 +31,7 @@ def prepare(float16: bytes, role: str, precision: str) -> Model:
     if role == "detector":
         detector_heads.prepare(model)
     else:
+        person_head.strip(model)
         split_landmark_head(model)
     add_bridges(model)
     if role == "detector" and precision == "int8-full":

@@ -106,7 +106,7 @@ class _Writer:
 
     def _set_grid(self, tensor: int, source: int) -> None:
         self._graph.tensors[tensor].type = schema.TensorType.INT8
-        self._graph.tensors[tensor].quantization = _quantization(*self._recipe.grids[source])
+        self._graph.tensors[tensor].quantization = quantization(*self._recipe.grids[source])
 
     def _integer(self, index: int, op: Operator) -> None:
         name, source = flat.op_name(self._model, op), int(op.inputs[0])
@@ -115,10 +115,10 @@ class _Writer:
             weights = integer_weights(self._model, op, self._recipe, index)
             scales, bias = self._recipe.scales[index], self._recipe.biases[index]
             channel_dimension = 3 if name == "DEPTHWISE_CONV_2D" else 0
-            weight_index = self._weights(weights, _quantization(scales, 0, channel_dimension))
+            weight_index = self._weights(weights, quantization(scales, 0, channel_dimension))
             tensors = self._graph.tensors
             bias_index = flat.add_constant(self._model, bias, "")
-            tensors[bias_index].quantization = _quantization(self.bias_scale(source, scales), 0)
+            tensors[bias_index].quantization = quantization(self.bias_scale(source, scales), 0)
             op.inputs = np.array([self._as_int8(source), weight_index, bias_index], np.int32)
         else:
             op.inputs = np.array([self._as_int8(int(i)) for i in op.inputs], np.int32)
@@ -148,7 +148,8 @@ class _Writer:
         return (input_scale * scales.astype(np.float64)).astype(np.float32)
 
 
-def _quantization(scale: float | NDArray[np.float32], zero: int, dimension: int = 0) -> Any:  # noqa: ANN401
+def quantization(scale: float | NDArray[np.float32], zero: int, dimension: int = 0) -> Any:  # noqa: ANN401
+    """One scale, or one for each channel along a dimension, and the zero point of all."""
     parameters = schema.QuantizationParametersT()
     parameters.scale = np.atleast_1d(np.asarray(scale, np.float32))
     parameters.zeroPoint = np.full(len(parameters.scale), zero, np.int64)

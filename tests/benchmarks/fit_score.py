@@ -1,8 +1,12 @@
-"""Fits `edge.evidence.WEIGHTS`: how likely it is that what was looked at is a person. Development only.
+"""Fits `edge.evidence.WEIGHTS` and the models' heads: is what was looked at a person? Development only.
 
 Usage, from the root of the repository, in the development environment (npm, apt-get and dpkg-deb for the pictures):
 
-    python -m tests.benchmarks.fit_score [lite:int8 full:int8 lite:float16 full:float16]
+    python -m tests.benchmarks.fit_score [lite:int8 full:int8] [--write]
+
+The head (`models.build.person_head`) weighs the landmark model's features, `edge.evidence` what comes out of it and all
+other clues; they are fitted together. `--write` writes the heads, and with `python -m models.build --update-manifest`
+they get into the models.
 
 Looks at people, at animals and at neither, as `predict` takes them, in the pictures of `score_scenes`; no scene here
 scores anything else. People count for 0.6 of what is fitted, and the other two kinds for 0.2 each. Printed: the
@@ -12,30 +16,23 @@ of clues is worth, by leaving it out; and what the weights do on held-out pictur
 """
 
 import argparse
-import random
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cache
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.acquisition import WIDER, Finder, Sighting
-from edge.config import TrackerSettings
-from edge.config_load import load
-from edge.detector import Detector
-from edge.estimator import PoseEstimator
-from edge.evidence import LENGTHS, NAMES, PARTS, Weights
-from edge.pose import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, Frame, Landmarks, Roi
-from models.build import clips
+from edge.evidence import LENGTHS, PARTS
+from models.build.person_head import Head, head_path
 from tests.benchmarks import score_scenes
-from tests.benchmarks.score_scenes import Cut, Image
+from tests.benchmarks.score_looks import CLUES, Looks, Seen
 
-MODELS: Final = ("lite:int8", "full:int8", "lite:float16", "full:float16")
-# Columns: the detector's logit, then the clues.
+MODELS: Final = ("lite:int8", "full:int8")
+# Columns: the detector's logit, the clues, then the features.
+COLUMNS: Final = ("detector", *CLUES)
+PEAKS: Final = [name in {f"peak of {part}" for part in PARTS} for name in COLUMNS]
 GROUPS: Final = {
     "detector": ["detector"],
     "presence": ["presence"],
@@ -44,160 +41,110 @@ GROUPS: Final = {
     "presences of parts": [f"presence of {part}" for part in PARTS],
     "lengths": list(LENGTHS),
 }
-COLUMNS: Final = ("detector", *NAMES)
-PEAKS: Final = [name in GROUPS["peaks"] for name in NAMES]
-# For the looks themselves nothing is hopeless.
-INDIFFERENT: Final = Weights(0.0, 0.0, np.zeros(len(NAMES)))
-# A look is at the annotated person if the middle of its torso is so near to theirs, in torsos.
-SAME_TORSO: Final = 0.5
 # MediaPipe 1.2.2 full reports somebody in this share of the pictures without people that are fitted on.
 FALSE_SHARE: Final = 0.035
 # Of what is fitted: people, pictures without anybody, animals.
 SHARES: Final = (0.6, 0.2, 0.2)
 FOLDS: Final = 5
-RIDGE: Final = 3e-3
-TORSO: Final = [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]
+# How strongly weights are held down: of the clues, and of the features, of which there are hundreds.
+RIDGE, FEATURES_RIDGE = 3e-3, 0.2
+# A feature that hardly ever differs (they are 0 to 6) counts as if it did by this much: it would get a weight beside
+# which eight bits have nothing left for the others, for what a few pictures say.
+LEAST_SPREAD = 0.05
 
 
-@dataclass
-class Seen:
-    """What was seen in one cut: a row of clues for everybody, and which of them are the annotated person."""
-
-    cut: Cut
-    clues: NDArray[np.float64]
-    right: NDArray[np.bool_]
-
-    @property
-    def kind(self) -> int:
-        """What is in the cut: 0 a person, 1 nobody, 2 an animal."""
-        return 0 if self.cut.middle_px is not None else 1 + self.cut.animal
-
-    def best(self, weights: NDArray[np.float64]) -> float:
-        """Log-odds of the person, or of the likeliest nobody; bias first."""
-        rows = self.clues[self.right] if self.cut.middle_px is not None else self.clues
-        return float((weights[0] + rows @ weights[1:]).max()) if len(rows) else -np.inf
-
-
-@dataclass
-class Looks:
-    """Both models over cuts, by the way in which the product finds people."""
-
-    variant: str
-    precision: str
-    seen: list[Seen] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        overrides = {"model.model": self.variant, "model.precision": self.precision, "model.threads": 1}
-        self._rules: TrackerSettings = load(overrides=overrides, environment={}).settings.tracker
-        estimator = PoseEstimator(load(overrides=overrides, environment={}).settings)
-        self._detector = Detector(estimator.detector_model, self._rules.candidate_score)
-        self._landmarks = estimator._landmarks
-
-    def at(self, image: Image) -> list[Sighting]:
-        """Everybody whom the landmark model sees anything of."""
-        frame = Frame(np.ascontiguousarray(image), 0.0, 0.0, 0.0)
-
-        def look(region: Roi) -> Landmarks:
-            self._landmarks.load(frame, region)
-            return self._landmarks.infer(region)
-
-        wider = cache(lambda: self._detector.detect(frame, WIDER))
-        size_px = frame.width_px, frame.height_px
-        finder = Finder(INDIFFERENT, size_px, self._rules.min_presence, look, wider)
-        return finder.closely(
-            self._detector.detect(frame), [], 1, self._rules.candidates - 1, thorough=True, dismissed=[]
-        )
-
-    def add(self, cut: Cut) -> None:
-        """Look at a cut."""
-        people = self.at(cut.image)
-        clues = np.array([(one.detector_logit, *one.clues) for one in people]).reshape(-1, len(COLUMNS))
-        right = np.array([_is(one, cut) for one in people], bool)
-        self.seen.append(Seen(cut, clues, right))
-
-    def treadmill(self) -> None:
-        """A man on a treadmill, seen by four cameras; where he is, the clearest look tells."""
-        for number in (1, 2, 3, 4):
-            path = f"Pose2Sim/Demo_SinglePerson/videos/cam0{number}.mp4"
-            chance = random.Random(number)  # noqa: S311 -- no secret
-            for picture in clips.frames(clips.extracted(clips.POSE2SIM, path), score_scenes.STEP_TREADMILL):
-                image = score_scenes.smaller(picture[:, :, ::-1], 960)
-                clearest = max(self.at(image), key=lambda one: one.found.peaks.mean())
-                joints = clearest.found.keypoints_px[:, :2].astype(float)
-                box = np.concatenate([joints.min(axis=0), joints.max(axis=0)])
-                shoulders, hips = (joints[TORSO[at : at + 2]].mean(axis=0) for at in (0, 2))
-                person = score_scenes.Somebody(box, shoulders, hips)
-                for cut in score_scenes.views("treadmill", image, person, chance, held_out=False):
-                    self.add(cut)
-
-
-def _is(sighting: Sighting, cut: Cut) -> bool:
-    if cut.middle_px is None:
-        return False
-    middle = sighting.found.keypoints_px[TORSO, :2].mean(axis=0)
-    return bool(np.hypot(*(middle - cut.middle_px)) < SAME_TORSO * cut.torso_px)
-
-
-def fit(features: NDArray[np.float64], kinds: NDArray[np.int_]) -> NDArray[np.float64]:
+def fit(
+    rows: NDArray[np.float64], kinds: NDArray[np.int_], ridges: NDArray[np.float64], least_spreads: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Logistic regression by Newton's method, each kind with its share of the weight: the bias, then each column."""
-    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-9
-    columns = np.column_stack([np.ones(len(features)), (features - mean) / spread])
+    mean, spread = rows.mean(axis=0), np.hypot(rows.std(axis=0), least_spreads)
+    columns = np.column_stack([np.ones(len(rows)), (rows - mean) / spread])
     people = kinds == 0
     weight = len(kinds) * (np.array(SHARES) / np.bincount(kinds, minlength=len(SHARES)))[kinds]
-    ridge = RIDGE * len(people) * np.array([0.0, *np.ones(features.shape[1])])
+    ridge = len(people) * np.array([0.0, *ridges])
     found = np.zeros(columns.shape[1])
     for _ in range(100):
         probability = 1 / (1 + np.exp(-columns @ found))
         gradient = columns.T @ (weight * (probability - people)) + ridge * found
         curvature = (columns.T * (weight * probability * (1 - probability))) @ columns + np.diag(ridge + 1e-9)
-        found -= np.linalg.solve(curvature, gradient)
+        step = np.linalg.solve(curvature, gradient)
+        found -= step
+        if np.abs(step).max() < 1e-6:
+            break
     slopes = found[1:] / spread
     return np.array([found[0] - slopes @ mean, *slopes])
 
 
-def fitted(seen: Sequence[Seen], kept: Sequence[int]) -> NDArray[np.float64]:
-    """Weights of some of the columns, the others 0: of each person the clearest look counts, of nobody every one."""
+def rows_of(seen: Sequence[Seen]) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
+    """What is fitted, and of which kind each row is: of each person the clearest look, of nobody every one."""
     rows, kinds = [], []
     for one in seen:
         if one.kind:
             rows += list(one.clues)
             kinds += [one.kind] * len(one.clues)
         elif one.right.any():
-            rows.append(max(one.clues[one.right], key=lambda row: row[1:][PEAKS].mean()))
+            rows.append(max(one.clues[one.right], key=lambda row: row[: len(COLUMNS)][PEAKS].mean()))
             kinds.append(0)
-    weights = np.zeros(len(COLUMNS) + 1)
-    weights[[0, *(index + 1 for index in kept)]] = fit(np.array(rows)[:, kept], np.array(kinds))
+    return np.array(rows), np.array(kinds)
+
+
+def fitted(seen: Sequence[Seen], kept: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The bias, then weights of some of the columns, the others 0."""
+    rows, kinds = rows_of(seen)
+    is_clue = np.arange(len(kept)) < len(COLUMNS)
+    ridges, least_spreads = np.where(is_clue, RIDGE, FEATURES_RIDGE), np.where(is_clue, 1e-6, LEAST_SPREAD)
+    weights = np.zeros(len(kept) + 1)
+    weights[np.concatenate([[True], kept])] = fit(rows[:, kept], kinds, ridges[kept], least_spreads[kept])
     return weights
 
 
-def cross_validated(seen: Sequence[Seen], kept: Sequence[int]) -> tuple[float, float, float]:
+def cross_validated(seen: Sequence[Seen], kept: NDArray[np.bool_]) -> tuple[float, float, float]:
     """Shares of people found and of animals taken for them at `FALSE_SHARE`, and from which log-odds on that is."""
     names = sorted({one.cut.picture for one in seen})
-    fold = {name: number % FOLDS for number, name in enumerate(names)}
+    folds = {name: number % FOLDS for number, name in enumerate(names)}
     likely: list[list[float]] = [[], [], []]
     for number in range(FOLDS):
-        weights = fitted([one for one in seen if fold[one.cut.picture] != number], kept)
+        weights = fitted([one for one in seen if folds[one.cut.picture] != number], kept)
         for one in seen:
-            if fold[one.cut.picture] == number:
+            if folds[one.cut.picture] == number:
                 likely[one.kind].append(one.best(weights))
     threshold = sorted(likely[1], reverse=True)[int(FALSE_SHARE * len(likely[1]))]
     people, animals = (float(np.mean(np.array(likely[kind]) > threshold)) for kind in (0, 2))
     return people, animals, threshold
 
 
-def source(name: str, weights: NDArray[np.float64]) -> str:
+def head_of(looks: Looks, weights: NDArray[np.float64]) -> Head:
+    """The head that gives the features' share of the log-odds, 0 in the mean of what was fitted."""
+    slopes = weights[1 + len(COLUMNS) :]
+    features = rows_of(looks.seen)[0][:, len(COLUMNS) :]
+    bias = -float(features.mean(axis=0) @ slopes)
+    means, cells = features @ slopes + bias, np.concatenate(looks.cells) @ slopes + bias
+    of_each = np.zeros(len(looks.kept), np.float32)
+    of_each[looks.kept] = slopes
+    return Head(of_each, bias, (cells.min(), cells.max()), (means.min(), means.max()))
+
+
+def source(name: str, weights: NDArray[np.float64], head: Head) -> str:
     """The weights as `edge/evidence.py` has them."""
-    bias, detector, *clues = (f"{value:.2f}" for value in weights)
-    ends = np.cumsum([2, len(PARTS), len(PARTS), len(LENGTHS)])
-    groups = ", ".join(f"({', '.join(group)})" for group in map(list, np.split(clues, ends[:-1])))
-    return f"{name}: Weights(bias={bias}, detector={detector}, clues=_clues({groups}))"
+    bias = weights[0] - head.bias
+    detector, presence, *clues = (f"{value:.2f}" for value in weights[1 : len(COLUMNS) + 1])
+    ends = np.cumsum([1, len(PARTS), len(PARTS), len(LENGTHS)])
+    first, *others = map(list, np.split(clues, ends[:-1]))
+    groups = ", ".join(f"({', '.join(group)})" for group in ([presence, "1.0", *first], *others))
+    return f"{name}: Weights(bias={bias:.2f}, detector={detector}, clues=_clues({groups}))"
 
 
-def report(looks: Looks, held_out: Looks) -> None:
+def report(looks: Looks, held_out: Looks, *, write: bool) -> None:
     """Print everything about one model."""
-    everything = list(range(len(COLUMNS)))
+    count = len(COLUMNS) + np.count_nonzero(looks.kept)
+    everything = np.ones(count, bool)
     weights = fitted(looks.seen, everything)
-    print(source(f'("{looks.variant}", "{looks.precision}")', weights))
+    head = head_of(looks, weights)
+    print(source(f'("{looks.variant}", "{looks.precision}")', weights, head))
+    (low, high), (lowest, highest) = head.means, head.cells
+    print(f"  the head gives {low:.1f} to {high:.1f}, single cells {lowest:.1f} to {highest:.1f}")
+    if write:
+        head.save(head_path(looks.variant))
     people, empty, animals = ([one for one in looks.seen if one.kind == kind] for kind in range(3))
     seen_at_all = np.mean([one.right.any() for one in people])
     print(
@@ -209,9 +156,9 @@ def report(looks: Looks, held_out: Looks) -> None:
         f"  cross-validated: {found:.3f} found and {taken:.3f} of animals at {FALSE_SHARE:.3f} false, "
         f"which is log-odds {threshold:.2f}"
     )
-    for name, group in GROUPS.items():
-        kept = [index for index in everything if COLUMNS[index] not in group]
-        found, taken, _ = cross_validated(looks.seen, kept)
+    names = np.array([*COLUMNS, *["features"] * (count - len(COLUMNS))])
+    for name, group in (GROUPS | {"features": ["features"]}).items():
+        found, taken, _ = cross_validated(looks.seen, ~np.isin(names, group))
         print(f"  without {name}: {found:.3f} found, {taken:.3f} of animals")
     for limit in (0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.98):
         odds = np.log(limit / (1 - limit))
@@ -228,8 +175,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Fit the models that are named, or all."""
     parser = argparse.ArgumentParser(description="The score's weights.")
     parser.add_argument("models", nargs="*", default=MODELS, help="VARIANT:PRECISION")
+    parser.add_argument("--write", action="store_true", help="write the heads for models/build")
+    args = parser.parse_args(arguments)
     cv2.setNumThreads(1)
-    for model in parser.parse_args(arguments).models:
+    for model in args.models:
         variant, _, precision = model.partition(":")
         looks, held_out = Looks(variant, precision), Looks(variant, precision)
         for scenes in (score_scenes.annotated, score_scenes.empty, score_scenes.animals):
@@ -239,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for cut in score_scenes.walkers():
             looks.add(cut)
         looks.treadmill()
-        report(looks, held_out)
+        report(looks, held_out, write=args.write)
     return 0
 
 

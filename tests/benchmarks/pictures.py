@@ -32,8 +32,8 @@ from edge.evaluate import cut_out
 from edge.pose import Frame
 from tests.benchmarks import contestants as c
 from tests.benchmarks import score_scenes
-from tests.benchmarks.fit_score import SAME_TORSO, TORSO
 from tests.benchmarks.people import tasks_command
+from tests.benchmarks.score_looks import SAME_TORSO, TORSO
 from tests.benchmarks.score_scenes import Cut
 
 Joints = NDArray[np.float32]

@@ -1,0 +1,145 @@
+"""Both models over the scenes that the score is fitted on, by the way in which the product finds people."""
+
+import random
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.acquisition import WIDER, Finder, Sighting
+from edge.config import TrackerSettings
+from edge.config_load import load
+from edge.detector import Detector
+from edge.estimator import PoseEstimator
+from edge.evidence import NAMES, Weights
+from edge.manifest import ModelStore
+from edge.pose import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, Frame, Landmarks, Roi
+from edge.roi import sample
+from models.build import clips, int8, person_head
+from models.build.crops import LANDMARK_SIDE
+from models.build.runner import Runner
+from models.build.upstream import UPSTREAM
+from tests.benchmarks import score_scenes
+from tests.benchmarks.score_scenes import Cut, Image
+
+# What the head makes of a crop is not looked at: it is fitted.
+CLUES: Final = tuple(name for name in NAMES if name != "person")
+OTHERS: Final = [index for index, name in enumerate(NAMES) if name != "person"]
+# For the looks themselves nothing is hopeless.
+INDIFFERENT: Final = Weights(0.0, 0.0, np.zeros(len(NAMES)))
+# A look is at the annotated person if the middle of its torso is so near to theirs, in torsos.
+SAME_TORSO: Final = 0.5
+TORSO: Final = [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]
+# Of one look in so many all cells of the features are kept.
+KEPT_CELLS: Final = 8
+
+
+@dataclass
+class Seen:
+    """What was seen in one cut: a row for everybody, and which of them are the annotated person.
+
+    A row has the detector's logit, the clues without the head's, and the mean of each feature.
+    """
+
+    cut: Cut
+    clues: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+    @property
+    def kind(self) -> int:
+        """What is in the cut: 0 a person, 1 nobody, 2 an animal."""
+        return 0 if self.cut.middle_px is not None else 1 + self.cut.animal
+
+    def best(self, weights: NDArray[np.float64]) -> float:
+        """Log-odds of the person, or of the likeliest nobody; bias first."""
+        rows = self.clues[self.right] if self.cut.middle_px is not None else self.clues
+        return float((weights[0] + rows @ weights[1:]).max()) if len(rows) else -np.inf
+
+
+@dataclass
+class Looks:
+    """Both models over cuts.
+
+    Attributes:
+        variant: of the landmark model; `precision` is of both, `int8` or `int8-full`.
+        seen: what was seen in each cut.
+        cells: of some looks the features of each cell, shape (64, C), in upstream's units.
+        kept: which of upstream's features an int8 model has, C of them.
+    """
+
+    variant: str
+    precision: str
+    seen: list[Seen] = field(default_factory=list)
+    cells: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        overrides = {"model.model": self.variant, "model.precision": self.precision, "model.threads": 1}
+        self._rules: TrackerSettings = load(overrides=overrides, environment={}).settings.tracker
+        estimator = PoseEstimator(load(overrides=overrides, environment={}).settings)
+        self._detector = Detector(estimator.detector_model, self._rules.candidate_score)
+        self._landmarks = estimator._landmarks
+        store = ModelStore()
+        self._runner = Runner(person_head.exposed(store.read(store.find("landmarks", self.variant, self.precision))))
+        float16 = store.read(store.find("landmarks", self.variant, "float16"))
+        _, _, factors = int8.prepare(UPSTREAM[self.variant], self.precision, float16)
+        assert factors is not None
+        self.kept, self._factors = factors > 0, factors[factors > 0]
+        self._looked = 0
+
+    def at(self, image: Image) -> list[Sighting]:
+        """Everybody whom the landmark model sees anything of."""
+        frame = Frame(np.ascontiguousarray(image), 0.0, 0.0, 0.0)
+
+        def look(region: Roi) -> Landmarks:
+            self._landmarks.load(frame, region)
+            return self._landmarks.infer(region)
+
+        wider = cache(lambda: self._detector.detect(frame, WIDER))
+        size_px = frame.width_px, frame.height_px
+        finder = Finder(INDIFFERENT, size_px, self._rules.min_presence, look, wider)
+        return finder.closely(
+            self._detector.detect(frame), [], 1, self._rules.candidates - 1, thorough=True, dismissed=[]
+        )
+
+    def add(self, cut: Cut) -> None:
+        """Look at a cut."""
+        people = self.at(cut.image)
+        rows = [(one.detector_logit, *one.clues[OTHERS], *self._features(cut.image, one.region)) for one in people]
+        clues = np.array(rows).reshape(len(rows), 1 + len(CLUES) + len(self._factors))
+        right = np.array([_is(one, cut) for one in people], bool)
+        self.seen.append(Seen(cut, clues, right))
+
+    def _features(self, image: Image, region: Roi) -> NDArray[np.float32]:
+        """Mean of each feature over the cells of a region, shape (C,)."""
+        crop = np.empty((LANDMARK_SIDE, LANDMARK_SIDE, 3), np.uint8)
+        sample(Frame(np.ascontiguousarray(image), 0.0, 0.0, 0.0), region, crop, zero_border=False)
+        features = self._runner(crop[:, :, ::-1])[person_head.FEATURES][0] / self._factors
+        if self._looked % KEPT_CELLS == 0:
+            self.cells.append(features.reshape(-1, features.shape[-1]))
+        self._looked += 1
+        mean: NDArray[np.float32] = features.mean(axis=(0, 1))
+        return mean
+
+    def treadmill(self) -> None:
+        """A man on a treadmill, seen by four cameras; where he is, the clearest look tells."""
+        for number in (1, 2, 3, 4):
+            path = f"Pose2Sim/Demo_SinglePerson/videos/cam0{number}.mp4"
+            chance = random.Random(number)  # noqa: S311 -- no secret
+            for picture in clips.frames(clips.extracted(clips.POSE2SIM, path), score_scenes.STEP_TREADMILL):
+                image = score_scenes.smaller(picture[:, :, ::-1], 960)
+                clearest = max(self.at(image), key=lambda one: one.found.peaks.mean())
+                joints = clearest.found.keypoints_px[:, :2].astype(float)
+                box = np.concatenate([joints.min(axis=0), joints.max(axis=0)])
+                shoulders, hips = (joints[TORSO[at : at + 2]].mean(axis=0) for at in (0, 2))
+                person = score_scenes.Somebody(box, shoulders, hips)
+                for cut in score_scenes.views("treadmill", image, person, chance, held_out=False):
+                    self.add(cut)
+
+
+def _is(sighting: Sighting, cut: Cut) -> bool:
+    if cut.middle_px is None:
+        return False
+    middle = sighting.found.keypoints_px[TORSO, :2].mean(axis=0)
+    return bool(np.hypot(*(middle - cut.middle_px)) < SAME_TORSO * cut.torso_px)
