@@ -11,6 +11,7 @@ MediaPipe gets virtual environments of its own below ~/.cache/edge-pose.
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -148,6 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--variants", nargs="+", default=["lite", "full"], choices=["lite", "full"])
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args(arguments)
+    if shutil.which("ffmpeg") is None:
+        parser.error("ffmpeg is missing; it makes the clips of 720p: apt-get install ffmpeg")
     about = board()
     result = {
         "machine": {"processor": about.processor, "machine": about.machine, "cores": about.cores},
