@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.evidence import LENGTHS, PARTS
+from models.build.int8 import PRECISIONS
 from models.build.person_head import Head, head_path
 from tests.benchmarks import score_scenes
 from tests.benchmarks.score_looks import CLUES, Looks, Seen
@@ -174,9 +175,12 @@ def report(looks: Looks, held_out: Looks, *, write: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fit the models that are named, or all."""
     parser = argparse.ArgumentParser(description="The score's weights.")
-    parser.add_argument("models", nargs="*", default=MODELS, help="VARIANT:PRECISION")
+    parser.add_argument("models", nargs="*", default=MODELS, help="VARIANT:PRECISION, as in lite:int8")
     parser.add_argument("--write", action="store_true", help="write the heads for models/build")
     args = parser.parse_args(arguments)
+    for model in args.models:
+        if model.partition(":")[2] not in PRECISIONS:
+            parser.error(f"{model}: expected VARIANT:PRECISION, the precision one of {', '.join(PRECISIONS)}")
     cv2.setNumThreads(1)
     for model in args.models:
         variant, _, precision = model.partition(":")
