@@ -65,7 +65,7 @@ class PoseEstimator:
         self._detector = Detector(self.detector_model, settings.detector.min_score if plain else rules.candidate_score)
         self._landmarks = LandmarkModel(self.landmark_model, world=settings.pipeline.world)
         entry = self.landmark_model.entry
-        self._weights = weights_for(entry.variant, entry.precision)
+        self._weights = weights_for(entry.variant)
         self._tracker = Tracker(rules, self._weights)
         self._motion = MotionGate()
         self._smoothing = settings.smoothing

@@ -95,45 +95,39 @@ def _clues(*groups: tuple[float, ...]) -> NDArray[np.float64]:
     return np.array([value for group in groups for value in group])
 
 
-_LITE: Final = Weights(
-    bias=-8.75,
-    detector=0.47,
-    clues=_clues(
-        (0.25, 1.0, 7.61),
-        (3.61, -1.43, 3.08, 1.09, 1.80, 4.26, 6.36, -3.08),
-        (-0.04, 0.23, -0.04, -0.14, 0.12, -0.08, -0.07, -0.08),
-        (6.57, -19.63, -1.92, 13.93, -1.43, -7.65, 6.62, -2.65, 15.26, 1.06),
-    ),
-)
-_FULL: Final = Weights(
-    bias=-12.45,
-    detector=0.38,
-    clues=_clues(
-        (0.19, 1.0, 4.34),
-        (5.98, 0.23, 2.81, 2.13, 0.91, 1.83, 6.65, -0.49),
-        (-0.09, 0.11, -0.04, -0.10, 0.04, -0.04, -0.08, -0.08),
-        (-2.85, -7.97, -2.50, 20.74, -3.87, -3.73, 3.77, 8.74, 23.70, 1.45),
-    ),
-)
-_HEAVY: Final = Weights(
-    bias=-13.15,
-    detector=0.38,
-    clues=_clues(
-        (-0.01, 1.0, 11.33),
-        (4.58, -0.24, 3.30, 3.07, 2.25, 4.67, 5.76, -3.36),
-        (-0.05, 0.30, 0.01, -0.16, 0.08, -0.09, -0.11, -0.11),
-        (-6.67, -12.66, 7.44, 14.46, -6.13, -6.90, 3.71, 8.59, 45.08, 11.79),
-    ),
-)
-# Fitted by `python -m tests.benchmarks.fit_score` on scenes that score nothing, with the int8 models; the float models
-# have the same. A precision that is not named has its float model's weights, a model that is not named those of full.
+# Fitted by `python -m tests.benchmarks.fit_score` on scenes that score nothing, with the int8 models; the other
+# precisions have the same. A model that is not named has those of full.
 WEIGHTS: Final = {
-    ("lite", "float16"): _LITE,
-    ("lite", "int8"): _LITE,
-    ("full", "float16"): _FULL,
-    ("full", "int8"): _FULL,
-    ("heavy", "float16"): _HEAVY,
-    ("heavy", "int8"): _HEAVY,
+    "lite": Weights(
+        bias=-8.75,
+        detector=0.47,
+        clues=_clues(
+            (0.25, 1.0, 7.61),
+            (3.61, -1.43, 3.08, 1.09, 1.80, 4.26, 6.36, -3.08),
+            (-0.04, 0.23, -0.04, -0.14, 0.12, -0.08, -0.07, -0.08),
+            (6.57, -19.63, -1.92, 13.93, -1.43, -7.65, 6.62, -2.65, 15.26, 1.06),
+        ),
+    ),
+    "full": Weights(
+        bias=-12.45,
+        detector=0.38,
+        clues=_clues(
+            (0.19, 1.0, 4.34),
+            (5.98, 0.23, 2.81, 2.13, 0.91, 1.83, 6.65, -0.49),
+            (-0.09, 0.11, -0.04, -0.10, 0.04, -0.04, -0.08, -0.08),
+            (-2.85, -7.97, -2.50, 20.74, -3.87, -3.73, 3.77, 8.74, 23.70, 1.45),
+        ),
+    ),
+    "heavy": Weights(
+        bias=-13.15,
+        detector=0.38,
+        clues=_clues(
+            (-0.01, 1.0, 11.33),
+            (4.58, -0.24, 3.30, 3.07, 2.25, 4.67, 5.76, -3.36),
+            (-0.05, 0.30, 0.01, -0.16, 0.08, -0.09, -0.11, -0.11),
+            (-6.67, -12.66, 7.44, 14.46, -6.13, -6.90, 3.71, 8.59, 45.08, 11.79),
+        ),
+    ),
 }
 
 
@@ -170,10 +164,9 @@ def probability(log_odds: float) -> float:
     return 0.5 * (math.tanh(0.5 * log_odds) + 1.0)
 
 
-def weights_for(variant: str, precision: str) -> Weights:
+def weights_for(variant: str) -> Weights:
     """The weights of a landmark model."""
-    exact = WEIGHTS.get((variant, precision.removesuffix("-full")))
-    return exact or WEIGHTS.get((variant, "float16"), WEIGHTS["full", "float16"])
+    return WEIGHTS.get(variant, WEIGHTS["full"])
 
 
 def _logit(share: float, most: float) -> float:

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from models.build import flat
 from models.build.flat import Model, Operator
-from models.build.recipe import WEIGHT_MAX, Recipe
-from models.build.writer import VERSIONS, quantization
+from models.build.recipe import WEIGHT_MAX, Recipe, nearest_integers
+from models.build.writer import VERSIONS, bias_scale, quantization
 
 FOLDER = Path(__file__).parent / "heads"
 OUTPUT = "person"
 FEATURES = "features"
 CELLS = 8
+# The weights of a convolution that gives the mean of all cells.
+MEAN = np.full((1, CELLS, CELLS, 1), 1 / CELLS**2, np.float32)
 # How much wider than what the fit saw int8's ranges are.
 MARGIN = 1.2
 INT8_STEPS = 255
@@ -123,9 +125,8 @@ def _find_features(model: Model) -> tuple[int, list[Operator]]:
 
 
 def _add_float(model: Model, features: int, head: Head) -> int:
-    mean = np.full((1, CELLS, CELLS, 1), 1 / CELLS**2, np.float32)
     cells = _float_convolution(model, features, head.weights.reshape(1, 1, 1, -1), head.bias, CELLS)
-    return _flattened(model, _float_convolution(model, cells, mean, 0.0, 1))
+    return _flattened(model, _float_convolution(model, cells, MEAN, 0.0, 1))
 
 
 def _float_convolution(model: Model, source: int, weights: NDArray[np.float32], bias: float, side: int) -> int:
@@ -141,9 +142,8 @@ def _float_convolution(model: Model, source: int, weights: NDArray[np.float32], 
 
 
 def _add_integer(model: Model, features: int, head: Head, weights: NDArray[np.float32]) -> int:
-    mean = np.full((1, CELLS, CELLS, 1), 1 / CELLS**2, np.float32)
     cells = _integer_convolution(model, features, weights.reshape(1, 1, 1, -1), head.bias, CELLS, head.cells)
-    return _flattened(model, _integer_convolution(model, cells, mean, 0.0, 1, head.means))
+    return _flattened(model, _integer_convolution(model, cells, MEAN, 0.0, 1, head.means))
 
 
 def _integer_convolution(
@@ -151,12 +151,13 @@ def _integer_convolution(
 ) -> int:
     """A convolution to one int8 channel that holds what was seen, and some more; returns its output."""
     tensors = model.subgraphs[0].tensors
-    step = float(np.float32(np.abs(weights).max() / WEIGHT_MAX))
-    integers = flat.add_constant(model, np.round(weights.astype(np.float64) / step).astype(np.int8), "")
-    tensors[integers].quantization = quantization(step, 0)
-    bias_step = float(np.float32(float(tensors[source].quantization.scale[0]) * step))
-    added = flat.add_constant(model, np.array([round(bias / bias_step)], np.int32), "")
-    tensors[added].quantization = quantization(bias_step, 0)
+    steps = np.array([np.abs(weights).max() / WEIGHT_MAX], np.float32)
+    rounded = nearest_integers(weights.astype(np.float64), steps, depthwise=False).astype(np.int8)
+    integers = flat.add_constant(model, rounded, "")
+    tensors[integers].quantization = quantization(steps, 0)
+    bias_steps = bias_scale(float(tensors[source].quantization.scale[0]), steps)
+    added = flat.add_constant(model, np.array([round(bias / float(bias_steps[0]))], np.int32), "")
+    tensors[added].quantization = quantization(bias_steps, 0)
     output = flat.add_tensor(model, [1, side, side, 1], "", np.int8)
     low, high = MARGIN * min(seen[0], 0.0), MARGIN * max(seen[1], 0.0)
     scale = (high - low) / INT8_STEPS

@@ -118,7 +118,7 @@ class _Writer:
             weight_index = self._weights(weights, quantization(scales, 0, channel_dimension))
             tensors = self._graph.tensors
             bias_index = flat.add_constant(self._model, bias, "")
-            tensors[bias_index].quantization = quantization(self.bias_scale(source, scales), 0)
+            tensors[bias_index].quantization = quantization(bias_scale(self._recipe.grids[source][0], scales), 0)
             op.inputs = np.array([self._as_int8(source), weight_index, bias_index], np.int32)
         else:
             op.inputs = np.array([self._as_int8(int(i)) for i in op.inputs], np.int32)
@@ -142,10 +142,10 @@ class _Writer:
         self._operators.append(flat.new_op(self._model, "DENSIFY", 1, [source], [result]))
         return result
 
-    def bias_scale(self, source: int, scales: NDArray[np.float32]) -> NDArray[np.float32]:
-        """TFLite's rule: a bias's scale is its input's times its weights'."""
-        input_scale = np.float64(np.float32(self._recipe.grids[source][0]))
-        return (input_scale * scales.astype(np.float64)).astype(np.float32)
+
+def bias_scale(input_scale: float, scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    """TFLite's rule: a bias's scale is its input's times its weights'."""
+    return (np.float64(np.float32(input_scale)) * scales.astype(np.float64)).astype(np.float32)
 
 
 def quantization(scale: float | NDArray[np.float32], zero: int, dimension: int = 0) -> Any:  # noqa: ANN401

@@ -33,7 +33,6 @@ from tests.benchmarks.score_looks import CLUES, Looks, Seen
 MODELS: Final = ("lite:int8", "full:int8")
 # Columns: the detector's logit, the clues, then the features.
 COLUMNS: Final = ("detector", *CLUES)
-PEAKS: Final = [name in {f"peak of {part}" for part in PARTS} for name in COLUMNS]
 GROUPS: Final = {
     "detector": ["detector"],
     "presence": ["presence"],
@@ -42,6 +41,7 @@ GROUPS: Final = {
     "presences of parts": [f"presence of {part}" for part in PARTS],
     "lengths": list(LENGTHS),
 }
+PEAKS: Final = [name in GROUPS["peaks"] for name in COLUMNS]
 # MediaPipe 1.2.2 full reports somebody in this share of the pictures without people that are fitted on.
 FALSE_SHARE: Final = 0.035
 # Of what is fitted: people, pictures without anybody, animals.
@@ -141,7 +141,7 @@ def report(looks: Looks, held_out: Looks, *, write: bool) -> None:
     everything = np.ones(count, bool)
     weights = fitted(looks.seen, everything)
     head = head_of(looks, weights)
-    print(source(f'("{looks.variant}", "{looks.precision}")', weights, head))
+    print(source(f'"{looks.variant}"', weights, head))
     (low, high), (lowest, highest) = head.means, head.cells
     print(f"  the head gives {low:.1f} to {high:.1f}, single cells {lowest:.1f} to {highest:.1f}")
     if write:

@@ -76,8 +76,9 @@ class Looks:
 
     def __post_init__(self) -> None:
         overrides = {"model.model": self.variant, "model.precision": self.precision, "model.threads": 1}
-        self._rules: TrackerSettings = load(overrides=overrides, environment={}).settings.tracker
-        estimator = PoseEstimator(load(overrides=overrides, environment={}).settings)
+        settings = load(overrides=overrides, environment={}).settings
+        self._rules: TrackerSettings = settings.tracker
+        estimator = PoseEstimator(settings)
         self._detector = Detector(estimator.detector_model, self._rules.candidate_score)
         self._landmarks = estimator._landmarks
         store = ModelStore()
