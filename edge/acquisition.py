@@ -3,13 +3,14 @@
 The usual way takes the detector's best box at a score of 0.5, looks once, and believes it. Here it is asked for more
 boxes at a lower score. Each is looked at three times, every time from the region that the landmarks of the look before
 describe, and the detector is asked again with a margin round the picture: it is unsure of whom it sees too large or at
-an edge. Whatever the landmark model does not recognise is dropped. Where more frames come, no time is spent on what
-would change nothing: on a slow board ten looks take a second, and whoever walks is somewhere else by then.
+an edge. Of a picture by itself it is shown parts, too: it misses whom it sees too small. What the landmark model does
+not recognise is dropped. Where more frames come, no time is spent on what would change nothing: on a slow board ten
+looks take a second, and whoever walks is somewhere else by then.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from edge import association, roi
@@ -23,11 +24,17 @@ Look = Callable[[Roi], Landmarks]
 HOPELESS: Final = (-4.0, -4.0)
 HOPELESS_NOW: Final = (-2.0, 0.0)
 # Where more frames come, somebody with as much for them at the first look is not looked at again. Of the 689 pictures
-# without people and the 256 of animals that the score was fitted on none has so much, with lite int8 and full int8; of
-# the 318 views of people there 39 and 45 %.
+# without people that the score was fitted on none has so much, and of the 256 of animals one with lite int8 and none
+# with full int8; of the 318 views of people there 46 and 62 %.
 BEYOND_DOUBT: Final = 6.0
 # How much larger than the frame the picture is in which the detector looks again.
 WIDER: Final = 1.5
+# In a picture by itself many more places are looked at than in a film, and each may hold something that looks like
+# somebody: whoever is found there has so much less for them (log-odds), and whoever is found in one of its parts so
+# much less again. With both 3.5 % of the pictures without people that the score was fitted on show somebody with lite
+# at `min_score`, by cross-validation, where with MediaPipe 4.1 % do; with full fewer (`tests/benchmarks/fit_score`).
+THOROUGH_COST: Final = 0.4
+CLOSER_COST: Final = 2.0
 # A detection is of a person whose region's centre is within so many sides of its own.
 SAME_PLACE: Final = 0.3
 # Two detections this near to each other, in sides, and this alike in size are looked at once.
@@ -35,11 +42,10 @@ ALIKE_SIDES, ALIKE_SCALING = 0.1, 1.2
 # Beyond these log-odds people are people, and the nearest are taken first: being twice as large is worth so much.
 SURE: Final = 3.0
 NEARNESS: Final = 1.5
-# In a picture by itself being at its edge instead of in its middle costs so much. Of 318 views of annotated people,
-# most with others round them, theirs was the first place in 73 % with lite and in 72 % with full, without that cost in
-# 65 and 64 %; of 84 held-out views in 93 and 92 % instead of 85 (with the score of before it was fitted on animals). In
-# films, where whoever is held stays held, it changed nothing in any measure (`tests/benchmarks/crossing`, `people`),
-# and is left out.
+# In a picture by itself being at its edge instead of in its middle costs so much. Of 479 views of annotated people,
+# most with others round them, theirs was the first place in 81 % with lite and with full (scores by cross-validation),
+# without that cost in 75 %; of 156 held-out views in 92 and 87 % instead of 84 and 85. In films, where whoever is held
+# stays held, it changed nothing in any measure (`tests/benchmarks/crossing`, `people`), and is left out.
 CENTRALITY: Final = 2.0
 
 
@@ -76,6 +82,7 @@ class Finder:
         min_presence: what the landmark model gives less than this is nobody.
         look: runs the landmark model on a region of the current frame.
         wider: what the detector sees in the current frame with a margin round it; it runs at the first call.
+        closer: what it sees in parts of the current frame, for each size of parts, best first.
     """
 
     weights: Weights
@@ -83,6 +90,7 @@ class Finder:
     min_presence: float
     look: Look
     wider: Callable[[], Sequence[Detection]]
+    closer: Callable[[], Iterable[Sequence[Detection]]]
 
     def once(self, detections: Iterable[Detection], wanted: int) -> list[Sighting]:
         """The plain way: so many of the detector's best are looked at once."""
@@ -108,17 +116,18 @@ class Finder:
             held: who is known already.
             wanted: how many people there is room for.
             more: so many more detections than that are looked at.
-            thorough: a picture by itself: three times as many, and as many of the wider picture's, every one closely;
-                the most central first, too.
+            thorough: a picture by itself: three times as many, and as many of the wider picture's and of each size of
+                parts, every one closely; the most central first, too.
             dismissed: regions that are not looked at; those in which rather nobody is are added.
         """
         seen: list[Sighting] = []
-        for region, logit in self._candidates(detections, wanted + more, thorough=thorough):
+        for region, logit, cost in self._candidates(detections, wanted + more, thorough=thorough):
             if any(_alike(region, place) for place in dismissed):
                 continue
             if not thorough and _outdone(region, seen, wanted):
                 continue
             sighting = self._see_closely(region, logit, detections, thorough=thorough)
+            sighting = replace(sighting, log_odds=sighting.log_odds - cost)
             if sighting.log_odds < 0:
                 dismissed.append(region)
             if self._somebody(sighting):
@@ -126,15 +135,22 @@ class Finder:
         seen.sort(key=lambda sighting: -sighting.log_odds)
         return sorted(_distinct(seen, held), key=self._rank_in_picture if thorough else _rank)
 
-    def _candidates(self, detections: Sequence[Detection], limit: int, *, thorough: bool) -> list[tuple[Roi, float]]:
-        """Regions worth a look, with the detector's logit; none is almost the same as another."""
-        chosen: list[tuple[Roi, float]] = []
-        proposed = (*detections[: 3 * limit], *self.wider()[: 3 * limit]) if thorough else detections[:limit]
-        for detection in proposed:
-            region = roi.from_detection(detection)
-            if roi.usable(region, *self.size_px) and not any(_alike(region, other) for other, _ in chosen):
-                chosen.append((region, score_logit(detection.score)))
-        return chosen
+    def _candidates(
+        self, detections: Sequence[Detection], limit: int, *, thorough: bool
+    ) -> Iterator[tuple[Roi, float, float]]:
+        """Regions worth a look, the detector's logit, and what that costs; none is almost the same as another."""
+        proposals = [(detections, 0.0)]
+        if thorough:
+            limit *= 3
+            proposals = [(seen, THOROUGH_COST) for seen in (detections, self.wider())]
+            proposals += [(seen, THOROUGH_COST + CLOSER_COST) for seen in self.closer()]
+        chosen: list[Roi] = []
+        for seen, cost in proposals:
+            for detection in seen[:limit]:
+                region = roi.from_detection(detection)
+                if roi.usable(region, *self.size_px) and not any(_alike(region, other) for other in chosen):
+                    chosen.append(region)
+                    yield region, score_logit(detection.score), cost
 
     def _see_closely(self, region: Roi, logit: float, detections: Sequence[Detection], *, thorough: bool) -> Sighting:
         looks = [self.see(region, logit)]

@@ -5,7 +5,6 @@ pose_detection graph (Apache-2.0).
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -114,7 +113,7 @@ def weighted_nms(scores: NDArray[np.float32], geometry: NDArray[np.float32]) -> 
 
 
 class Detector:
-    """Finds people in a whole frame.
+    """Finds people in a frame, or in a part of it.
 
     Args:
         model: a detector of the manifest.
@@ -127,15 +126,15 @@ class Detector:
         self._anchors = make_anchors()
         self._crop = np.zeros((model.input_size_px, model.input_size_px, 3), dtype=np.uint8)
 
-    def detect(self, frame: Frame, margin: float = 1.0) -> list[Detection]:
+    def detect(self, frame: Frame, square: Roi | None = None) -> list[Detection]:
         """The people in the frame, best first, in frame px.
 
         Args:
             frame: where to look.
-            margin: how much larger than the frame the picture is in which it is shown to the network.
+            square: what of it is shown to the network, upright; black where it reaches beyond the frame. None is the
+                smallest that holds all of it.
         """
-        letterbox = roi.whole_frame(frame)
-        letterbox = replace(letterbox, side_px=letterbox.side_px * margin)
+        letterbox = square or roi.whole_frame(frame)
         roi.sample(frame, letterbox, self._crop, zero_border=True)
         self._model.set_image(self._crop, frame.color)
         self._model.invoke()

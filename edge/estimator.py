@@ -9,7 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
-from edge import roi
+from edge import parts, roi
 from edge.acquisition import WIDER, Finder, sighting_of
 from edge.config import Settings
 from edge.detector import Detector
@@ -119,14 +119,15 @@ class PoseEstimator:
             estimate: of `follow`; takes up whoever is new, and loses whom the detector does not see.
             patient: whether there will be more frames, so that who is in doubt can be looked at again.
         """
-        detections = self._detect(frame, estimate, 1.0)
+        detections = self._detect(frame, estimate)
         estimate.search_due, estimate.detector_ran = False, True
         finder = Finder(
             self._weights,
             (frame.width_px, frame.height_px),
             self._tracker.rules.min_presence,
             lambda region: self._look(frame, region, estimate),
-            cache(lambda: self._detect(frame, estimate, WIDER)),
+            cache(lambda: self._detect(frame, estimate, roi.whole_frame(frame, WIDER))),
+            lambda: [self._detect(frame, estimate, *parts.squares(frame, share)) for share in parts.SHARES],
         )
         for person in self._tracker.search(detections, finder, frame.time_s, patient=patient):
             found = self._smoothed(person.id, person.last.found, frame.time_s, estimate)
@@ -154,9 +155,11 @@ class PoseEstimator:
         held = self._tracker.ids()
         self._smoothers = {key: value for key, value in self._smoothers.items() if key in held}
 
-    def _detect(self, frame: Frame, estimate: Estimate, margin: float) -> list[Detection]:
+    def _detect(self, frame: Frame, estimate: Estimate, *squares: Roi) -> list[Detection]:
+        """Whom the detector sees in these squares, or in the whole frame, best first."""
         with _timed(estimate, "detect"):
-            return self._detector.detect(frame, margin)
+            seen = [one for square in squares or (None,) for one in self._detector.detect(frame, square)]
+        return sorted(seen, key=lambda one: -one.score)
 
     def _look(self, frame: Frame, region: Roi, estimate: Estimate) -> Landmarks:
         with _timed(estimate, "warp"):

@@ -70,9 +70,9 @@ def diameter_px(auxiliary_px: NDArray[np.float32]) -> float:
     return 2.0 * float(np.hypot(*(auxiliary_px[1] - auxiliary_px[0])))
 
 
-def whole_frame(frame: Frame) -> Roi:
-    """The upright square round the whole frame: the detector's letterbox."""
-    return Roi(frame.width_px / 2, frame.height_px / 2, float(max(frame.width_px, frame.height_px)), 0.0)
+def whole_frame(frame: Frame, margin: float = 1.0) -> Roi:
+    """The upright square round the whole frame, so many times as large: the detector's letterbox."""
+    return Roi(frame.width_px / 2, frame.height_px / 2, margin * max(frame.width_px, frame.height_px), 0.0)
 
 
 def usable(roi: Roi, width_px: int, height_px: int) -> bool:

@@ -17,8 +17,8 @@ from edge.pose import Detection, Roi
 # What counts is the evidence of so much time (a first-order low-pass), so that one blurred frame loses nobody.
 MEMORY_OF_EVIDENCE_S: Final = 0.2
 # A person of the first probability is believed at once, and then with the second; others are published when they have
-# moved as people do. By cross-validation .3 % of the pictures without people that the score was fitted on show somebody
-# of the first, .5 % of the second, and 3 % of `min_score`, where MediaPipe shows somebody in 3.5 and 4.1 %.
+# moved as people do. By cross-validation .1 % of the pictures without people that the score was fitted on show somebody
+# of the first, .7 % of the second, and 3.5 % of `min_score`, where MediaPipe shows somebody in 3.5 and 4.1 %.
 BELIEVED_AT_ONCE, BELIEVED = 0.95, 0.9
 # Who is not believed after so long, and so many frames, is nobody; who was and has not moved for longer, no longer is.
 DOUBT_S, DOUBT_FRAMES = 0.5, 8

@@ -1,11 +1,13 @@
 """The landmark models' head of our own: the same in every precision, and upstream's outputs are not touched by it."""
 
-import cv2
 import numpy as np
 import pytest
+from conftest import frame
 
 pytest.importorskip("flatbuffers", reason="writes .tflite files: pip install 'edge-pose[build]'")
 
+from edge.pose import Roi
+from edge.roi import sample
 from models.build import flat, fold, int8, manifest, person_head, surgery
 from models.build.person_head import Head, head_path
 from models.build.runner import Runner
@@ -20,10 +22,12 @@ def model_bytes(variant, precision):
 
 @pytest.fixture(scope="module")
 def pictures(clip_frames):
-    """Two people, and trees before houses."""
-    whole = clip_frames[30][:, :, ::-1]
-    parts = (whole[30:480, 420:870], whole[480:960, 900:1380], whole[:450, 1300:])
-    return [cv2.resize(np.ascontiguousarray(part), (256, 256)) for part in parts]
+    """Two people, as the pipeline shows them to the model, and trees before houses."""
+    regions = (Roi(648, 249, 508, -0.03), Roi(1118, 725, 550, 0.2), Roi(1525, 225, 450, 0.0))
+    crops = [np.empty((256, 256, 3), np.uint8) for _ in regions]
+    for region, crop in zip(regions, crops, strict=True):
+        sample(frame(clip_frames[30]), region, crop, zero_border=False)
+    return [crop[:, :, ::-1] for crop in crops]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import roi
-from edge.acquisition import Finder, Sighting, same_person
+from edge.acquisition import CLOSER_COST, Finder, same_person, sighting_of
 from edge.evidence import NAMES, PARTS, Weights, clues_of, mean_clues, score_logit, weights_for
 from edge.liveness import Liveness
 from edge.pose import Detection, Landmarks
@@ -30,6 +30,10 @@ def landmarks(x, y, side=200.0, peak=0.7, presence=0.99):
 def detection(x, y, side=200.0, score=0.9):
     points = np.float32([[x, y], [x, y - side / 2 / roi.ROI_SCALE], [x, y], [x, y]])
     return Detection(score, np.zeros(4, np.float32), points)
+
+
+def finder_of(look, wider=list, closer=list):
+    return Finder(WEIGHTS, SIZE_PX, 0.5, look, wider, closer)
 
 
 def tracker(**rules):
@@ -62,13 +66,12 @@ class World:
         search = self.tracker.wants_detection(self.time_s)
         for person in list(self.tracker.people):
             found, logit = look(person.roi), person.last.detector_logit
-            clues = clues_of(found, person.roi)
-            seen = Sighting(person.roi, found, clues, logit, WEIGHTS.log_odds(clues, logit))
+            seen = sighting_of(person.roi, found, logit, WEIGHTS)
             self.tracker.update(person, seen, roi.from_auxiliary(found.auxiliary_px), self.time_s, SIZE_PX)
         if search or self.tracker.wants_detection(self.time_s, lambda: False):
             self.detector_runs += 1
             seen = self.detect() if detections is None else detections
-            finder = Finder(WEIGHTS, SIZE_PX, self.tracker.rules.min_presence, look, lambda: seen)
+            finder = finder_of(look, lambda: seen)
             self.tracker.search(seen, finder, self.time_s)
         return [person.id for person in self.tracker.settle(self.time_s) if person.confirmed]
 
@@ -89,7 +92,7 @@ def test_an_empty_room_is_searched_seldom_unless_something_moves():
         asked.append(1)
         return False
 
-    finder = Finder(WEIGHTS, SIZE_PX, 0.5, World(watching).look, list)
+    finder = finder_of(World(watching).look)
     assert watching.wants_detection(10.0, still)  # never looked yet
     assert asked == []
     watching.search([], finder, 10.0)
@@ -102,7 +105,7 @@ def test_an_empty_room_is_searched_seldom_unless_something_moves():
 @pytest.mark.parametrize(("fps", "every"), [(30, 6), (25, 5), (12, 3)])
 def test_an_empty_room_is_searched_in_the_frame_in_which_it_is_due(fps, every):
     watching, searched = tracker(idle_fps=5), []
-    finder = Finder(WEIGHTS, SIZE_PX, 0.5, World(watching).look, list)
+    finder = finder_of(World(watching).look)
     for number in range(60):
         time_s = 3.0 + number / fps
         if watching.wants_detection(time_s, lambda: False):
@@ -177,21 +180,33 @@ def test_somebody_the_plain_detection_misses_is_found_in_a_picture_by_itself_and
         return world.detect()
 
     for patient, found in ((True, 0), (False, 1)):
-        finder = Finder(WEIGHTS, SIZE_PX, 0.5, world.look, wider)
+        finder = finder_of(world.look, wider)
         assert len(world.tracker.search([], finder, 1.0, patient=patient)) == found
     alone, both = (
-        Finder(WEIGHTS, SIZE_PX, 0.5, world.look, seen).closely(world.detect(), [], 1, 2, thorough=False, dismissed=[])[
-            0
-        ]
+        finder_of(world.look, seen).closely(world.detect(), [], 1, 2, thorough=False, dismissed=[])[0]
         for seen in (list, world.detect)
     )
     assert alone.log_odds < both.log_odds
     asked.clear()
     world.people = []
-    Finder(WEIGHTS, SIZE_PX, 0.5, world.look, wider).closely(
-        [detection(600, 300, score=0.1)], [], 1, 2, thorough=False, dismissed=[]
-    )
+    finder_of(world.look, wider).closely([detection(600, 300, score=0.1)], [], 1, 2, thorough=False, dismissed=[])
     assert asked == []  # what is hopeless at first sight costs no second run of the detector
+
+
+def test_whom_the_detector_sees_in_parts_only_is_found_in_a_picture_by_itself_and_needs_more_for_them():
+    world, asked = World(tracker(), [(600, 300, 0.6)]), []
+
+    def closer():
+        asked.append(1)
+        return [world.detect(), []]
+
+    finder = finder_of(world.look, closer=closer)
+    assert finder.closely([], [], 1, 3, thorough=False, dismissed=[]) == []
+    assert asked == []  # in a film there is no time for it
+    in_part, in_whole = (finder.closely(whole, [], 1, 3, thorough=True, dismissed=[]) for whole in ([], world.detect()))
+    assert [len(in_part), len(in_whole)] == [1, 1]
+    gain = WEIGHTS.detector * (in_whole[0].detector_logit - in_part[0].detector_logit)
+    assert in_whole[0].log_odds - in_part[0].log_odds == pytest.approx(gain + CLOSER_COST)
 
 
 @pytest.mark.parametrize(
@@ -220,9 +235,7 @@ def test_no_look_is_spent_on_what_would_change_nothing(detections, wanted, thoro
         asked.append(1)
         return []
 
-    found = Finder(WEIGHTS, SIZE_PX, 0.5, look, wider).closely(
-        detections, [], wanted, 3, thorough=thorough, dismissed=[]
-    )
+    found = finder_of(look, wider).closely(detections, [], wanted, 3, thorough=thorough, dismissed=[])
     assert looked == places
     assert bool(asked) == thorough
     assert len(found) == len(set(places))
@@ -247,7 +260,7 @@ def test_who_is_near_is_taken_first_and_in_a_picture_by_itself_who_is_in_the_mid
         return landmarks(x, 360, sides[x])
 
     detections = [detection(x, 360, side) for x, side in regions][::turn]
-    finder = Finder(WEIGHTS, SIZE_PX, 0.5, look, list)
+    finder = finder_of(look)
     found = finder.closely(detections, [], 2, 3, thorough=thorough, dismissed=[])
     assert [round(one.region.x_px) for one in found] == [first_x, *(x for x in sides if x != first_x)]
 
@@ -264,7 +277,7 @@ def test_in_a_still_room_a_thing_is_looked_at_every_other_second_and_at_once_whe
         for number in range(count):
             time_s = start_s + number / 4
             assert watching.wants_detection(time_s, lambda: moving[0])
-            finder = Finder(WEIGHTS, SIZE_PX, 0.5, look, list)
+            finder = finder_of(look)
             watching.search([detection(600, 300, score=0.1)], finder, time_s)
         return len(looked)
 

@@ -1,6 +1,7 @@
 """Both models over the scenes that the score is fitted on, by the way in which the product finds people."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge import parts
 from edge.acquisition import WIDER, Finder, Sighting
 from edge.config import TrackerSettings
 from edge.config_load import load
@@ -15,8 +17,8 @@ from edge.detector import Detector
 from edge.estimator import PoseEstimator
 from edge.evidence import NAMES, Weights
 from edge.manifest import ModelStore
-from edge.pose import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, Frame, Landmarks, Roi
-from edge.roi import sample
+from edge.pose import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, Detection, Frame, Landmarks, Roi
+from edge.roi import sample, whole_frame
 from models.build import clips, int8, person_head
 from models.build.crops import LANDMARK_SIDE
 from models.build.runner import Runner
@@ -33,18 +35,20 @@ INDIFFERENT: Final = Weights(0.0, 0.0, np.zeros(len(NAMES)))
 SAME_TORSO: Final = 0.5
 TORSO: Final = [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]
 # Of one look in so many all cells of the features are kept.
-KEPT_CELLS: Final = 8
+KEPT_CELLS: Final = 24
 
 
 @dataclass
 class Seen:
     """What was seen in one cut: a row for everybody, and which of them are the annotated person.
 
-    A row has the detector's logit, the clues without the head's, and the mean of each feature.
+    A row has the detector's logit, the clues without the head's, and the mean of each feature, all looks' mean. `costs`
+    are what those who were found in a part of the picture have less for them.
     """
 
     cut: Cut
     clues: NDArray[np.float64]
+    costs: NDArray[np.float64]
     right: NDArray[np.bool_]
 
     @property
@@ -54,8 +58,19 @@ class Seen:
 
     def best(self, weights: NDArray[np.float64]) -> float:
         """Log-odds of the person, or of the likeliest nobody; bias first."""
-        rows = self.clues[self.right] if self.cut.middle_px is not None else self.clues
-        return float((weights[0] + rows @ weights[1:]).max()) if len(rows) else -np.inf
+        log_odds = weights[0] + self.clues @ weights[1:] - self.costs
+        if self.cut.middle_px is not None:
+            log_odds = log_odds[self.right]
+        return float(log_odds.max(initial=-np.inf))
+
+
+@dataclass(frozen=True)
+class Seeing:
+    """Somebody who was seen, what it costs that it was in a part of the picture, and every region looked at."""
+
+    sighting: Sighting
+    cost: float
+    looked: tuple[Roi, ...]
 
 
 @dataclass
@@ -89,38 +104,63 @@ class Looks:
         self.kept, self._factors = factors > 0, factors[factors > 0]
         self._looked = 0
 
-    def at(self, image: Image) -> list[Sighting]:
-        """Everybody whom the landmark model sees anything of."""
+    def at(self, image: Image) -> list[Seeing]:
+        """Everybody whom the landmark model sees anything of, also again and again."""
         frame = Frame(np.ascontiguousarray(image), 0.0, 0.0, 0.0)
+        looked: list[Roi] = []
 
         def look(region: Roi) -> Landmarks:
+            looked.append(region)
             self._landmarks.load(frame, region)
             return self._landmarks.infer(region)
 
-        wider = cache(lambda: self._detector.detect(frame, WIDER))
-        size_px = frame.width_px, frame.height_px
-        finder = Finder(INDIFFERENT, size_px, self._rules.min_presence, look, wider)
-        return finder.closely(
-            self._detector.detect(frame), [], 1, self._rules.candidates - 1, thorough=True, dismissed=[]
+        finder = Finder(
+            INDIFFERENT,
+            (frame.width_px, frame.height_px),
+            self._rules.min_presence,
+            look,
+            cache(lambda: self._detector.detect(frame, whole_frame(frame, WIDER))),
+            lambda: [self._in_parts(frame, share) for share in parts.SHARES],
         )
+        detections = self._detector.detect(frame)
+        people = []
+        candidates = finder._candidates(detections, self._rules.candidates, thorough=True)
+        for region, logit, cost in candidates:
+            looked.clear()
+            sighting = finder._see_closely(region, logit, detections, thorough=True)
+            if finder._somebody(sighting):
+                people.append(Seeing(sighting, cost, tuple(looked)))
+        return people
+
+    def _in_parts(self, frame: Frame, share: float) -> list[Detection]:
+        seen = [one for part in parts.squares(frame, share) for one in self._detector.detect(frame, part)]
+        return sorted(seen, key=lambda one: -one.score)
 
     def add(self, cut: Cut) -> None:
         """Look at a cut."""
         people = self.at(cut.image)
-        rows = [(one.detector_logit, *one.clues[OTHERS], *self._features(cut.image, one.region)) for one in people]
+        rows = [
+            (one.sighting.detector_logit, *one.sighting.clues[OTHERS], *self._features(cut.image, one.looked))
+            for one in people
+        ]
         clues = np.array(rows).reshape(len(rows), 1 + len(CLUES) + len(self._factors))
-        right = np.array([_is(one, cut) for one in people], bool)
-        self.seen.append(Seen(cut, clues, right))
+        costs = np.array([one.cost for one in people])
+        right = np.array([_is(one.sighting, cut) for one in people], bool)
+        self.seen.append(Seen(cut, clues, costs, right))
 
-    def _features(self, image: Image, region: Roi) -> NDArray[np.float32]:
-        """Mean of each feature over the cells of a region, shape (C,)."""
+    def _features(self, image: Image, regions: Sequence[Roi]) -> NDArray[np.float32]:
+        """Mean of each feature over the cells of all regions, shape (C,)."""
+        frame = Frame(np.ascontiguousarray(image), 0.0, 0.0, 0.0)
         crop = np.empty((LANDMARK_SIDE, LANDMARK_SIDE, 3), np.uint8)
-        sample(Frame(np.ascontiguousarray(image), 0.0, 0.0, 0.0), region, crop, zero_border=False)
-        features = self._runner(crop[:, :, ::-1])[person_head.FEATURES][0] / self._factors
-        if self._looked % KEPT_CELLS == 0:
-            self.cells.append(features.reshape(-1, features.shape[-1]))
-        self._looked += 1
-        mean: NDArray[np.float32] = features.mean(axis=(0, 1))
+        means = []
+        for region in regions:
+            sample(frame, region, crop, zero_border=False)
+            features = self._runner(crop[:, :, ::-1])[person_head.FEATURES][0] / self._factors
+            if self._looked % KEPT_CELLS == 0:
+                self.cells.append(features.reshape(-1, features.shape[-1]))
+            self._looked += 1
+            means.append(features.mean(axis=(0, 1)))
+        mean: NDArray[np.float32] = np.mean(means, axis=0)
         return mean
 
     def treadmill(self) -> None:
@@ -130,7 +170,7 @@ class Looks:
             chance = random.Random(number)  # noqa: S311 -- no secret
             for picture in clips.frames(clips.extracted(clips.POSE2SIM, path), score_scenes.STEP_TREADMILL):
                 image = score_scenes.smaller(picture[:, :, ::-1], 960)
-                clearest = max(self.at(image), key=lambda one: one.found.peaks.mean())
+                clearest = max((one.sighting for one in self.at(image)), key=lambda one: one.found.peaks.mean())
                 joints = clearest.found.keypoints_px[:, :2].astype(float)
                 box = np.concatenate([joints.min(axis=0), joints.max(axis=0)])
                 shoulders, hips = (joints[TORSO[at : at + 2]].mean(axis=0) for at in (0, 2))

@@ -1,0 +1,42 @@
+import math
+
+import cv2
+import numpy as np
+import pytest
+from conftest import frame, settings
+
+from edge import parts
+from edge.estimator import PoseEstimator
+
+
+@pytest.mark.parametrize("size", [(1, 1), (640, 480), (1280, 720), (720, 1280), (1000, 100), (640, 640)])
+@pytest.mark.parametrize("share", [*parts.SHARES, 1.0])
+def test_parts_cover_the_whole_frame_with_no_more_than_needed(size, share):
+    side_px = share * max(size)
+    squares = parts.squares(frame(np.zeros((size[1], size[0], 3), np.uint8)), share)
+    covered = np.zeros(size, bool)
+    for square in squares:
+        assert square.side_px == pytest.approx(side_px)
+        assert square.rotation_rad == 0
+        low, high = (
+            [round(middle + reach, 6) for middle in (square.x_px, square.y_px)] for reach in (-side_px / 2, side_px / 2)
+        )
+        assert all(
+            length <= side_px or (at >= 0 and to <= length) for at, to, length in zip(low, high, size, strict=True)
+        )
+        covered[max(0, math.floor(low[0])) : math.ceil(high[0]), max(0, math.floor(low[1])) : math.ceil(high[1])] = True
+    assert covered.all()
+    assert len(squares) == math.prod(math.ceil(length / side_px) for length in size)
+
+
+def test_somebody_a_sixth_of_the_picture_high_is_found_in_a_picture_by_itself(clip_frames):
+    estimator = PoseEstimator(settings())
+    close = clip_frames[33]
+    height_px = np.ptp(estimator.process(frame(close), alone=True).poses[0].keypoints_px[:, 1])
+    scale = 130 / height_px
+    far = cv2.resize(close, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    picture = np.full((720, 1280, 3), 127, np.uint8)
+    picture[300 : 300 + len(far), 200 : 200 + far.shape[1]] = far
+    assert estimator.process(frame(picture)).poses == []  # in a film the detector sees the whole frame only
+    poses = estimator.process(frame(picture), alone=True).poses
+    assert np.ptp(poses[0].keypoints_px[:, 1]) == pytest.approx(130, rel=0.2)
