@@ -29,11 +29,9 @@ HOPELESS_NOW: Final = (-2.0, 0.0)
 BEYOND_DOUBT: Final = 6.0
 # How much larger than the frame the picture is in which the detector looks again.
 WIDER: Final = 1.5
-# In a picture by itself many more places are looked at than in a film, and each may hold something that looks like
-# somebody: whoever is found there has so much less for them (log-odds), and whoever is found in one of its parts so
-# much less again. With both 3.5 % of the pictures without people that the score was fitted on show somebody with lite
-# at `min_score`, by cross-validation, where with MediaPipe 4.1 % do; with full fewer (`tests/benchmarks/fit_score`).
-THOROUGH_COST: Final = 0.4
+# Whoever was found in a part of a picture has so much less for them (log-odds): parts are many, and each may hold
+# something that looks like somebody. Of 0 to 2.5 the least with which no more of the pictures without people that the
+# score was fitted on show somebody than with MediaPipe, by cross-validation.
 CLOSER_COST: Final = 2.0
 # A detection is of a person whose region's centre is within so many sides of its own.
 SAME_PLACE: Final = 0.3
@@ -142,8 +140,9 @@ class Finder:
         proposals = [(detections, 0.0)]
         if thorough:
             limit *= 3
-            proposals = [(seen, THOROUGH_COST) for seen in (detections, self.wider())]
-            proposals += [(seen, THOROUGH_COST + CLOSER_COST) for seen in self.closer()]
+            alone = self.weights.alone
+            proposals = [(detections, alone), (self.wider(), alone)]
+            proposals += [(seen, alone + CLOSER_COST) for seen in self.closer()]
         chosen: list[Roi] = []
         for seen, cost in proposals:
             for detection in seen[:limit]:

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.config import TrackerSettings
 from edge.evidence import LENGTHS, PARTS
 from models.build.int8 import PRECISIONS
 from models.build.person_head import Head, head_path
@@ -125,14 +126,14 @@ def head_of(looks: Looks, weights: NDArray[np.float64]) -> Head:
     return Head(of_each, bias, (cells.min(), cells.max()), (means.min(), means.max()))
 
 
-def source(name: str, weights: NDArray[np.float64], head: Head) -> str:
+def source(name: str, weights: NDArray[np.float64], head: Head, alone: float) -> str:
     """The weights as `edge/evidence.py` has them."""
     bias = weights[0] - head.bias
     detector, presence, *clues = (f"{value:.2f}" for value in weights[1 : len(COLUMNS) + 1])
     ends = np.cumsum([1, len(PARTS), len(PARTS), len(LENGTHS)])
     first, *others = map(list, np.split(clues, ends[:-1]))
     groups = ", ".join(f"({', '.join(group)})" for group in ([presence, "1.0", *first], *others))
-    return f"{name}: Weights(bias={bias:.2f}, detector={detector}, clues=_clues({groups}))"
+    return f"{name}: Weights(bias={bias:.2f}, detector={detector}, clues=_clues({groups}), alone={alone:.1f})"
 
 
 def report(looks: Looks, held_out: Looks, *, write: bool) -> None:
@@ -141,7 +142,10 @@ def report(looks: Looks, held_out: Looks, *, write: bool) -> None:
     everything = np.ones(count, bool)
     weights = fitted(looks.seen, everything)
     head = head_of(looks, weights)
-    print(source(f'"{looks.variant}"', weights, head))
+    found, taken, threshold = cross_validated(looks.seen, everything)
+    wanted = TrackerSettings().min_score
+    alone = max(threshold - np.log(wanted / (1 - wanted)), 0.0)
+    print(source(f'"{looks.variant}"', weights, head, alone))
     (low, high), (lowest, highest) = head.means, head.cells
     print(f"  the head gives {low:.1f} to {high:.1f}, single cells {lowest:.1f} to {highest:.1f}")
     if write:
@@ -152,7 +156,6 @@ def report(looks: Looks, held_out: Looks, *, write: bool) -> None:
         f"  {len(people)} views of people, {seen_at_all:.3f} of them seen at all; "
         f"{len(empty)} of nobody, {len(animals)} of animals"
     )
-    found, taken, threshold = cross_validated(looks.seen, everything)
     print(
         f"  cross-validated: {found:.3f} found and {taken:.3f} of animals at {FALSE_SHARE:.3f} false, "
         f"which is log-odds {threshold:.2f}"
