@@ -126,15 +126,18 @@ class Detector:
         self._anchors = make_anchors()
         self._crop = np.zeros((model.input_size_px, model.input_size_px, 3), dtype=np.uint8)
 
-    def detect(self, frame: Frame, square: Roi | None = None) -> list[Detection]:
+    def detect(self, frame: Frame, *squares: Roi) -> list[Detection]:
         """The people in the frame, best first, in frame px.
 
         Args:
             frame: where to look.
-            square: what of it is shown to the network, upright; black where it reaches beyond the frame. None is the
-                smallest that holds all of it.
+            squares: what of it is shown to the network, one after the other, upright; black where one reaches beyond
+                the frame. Without any it is the smallest that holds all of it.
         """
-        letterbox = square or roi.whole_frame(frame)
+        seen = [one for square in squares or (roi.whole_frame(frame),) for one in self._detect_in(frame, square)]
+        return sorted(seen, key=lambda one: -one.score)
+
+    def _detect_in(self, frame: Frame, letterbox: Roi) -> list[Detection]:
         roi.sample(frame, letterbox, self._crop, zero_border=True)
         self._model.set_image(self._crop, frame.color)
         self._model.invoke()

@@ -156,10 +156,8 @@ class PoseEstimator:
         self._smoothers = {key: value for key, value in self._smoothers.items() if key in held}
 
     def _detect(self, frame: Frame, estimate: Estimate, *squares: Roi) -> list[Detection]:
-        """Whom the detector sees in these squares, or in the whole frame, best first."""
         with _timed(estimate, "detect"):
-            seen = [one for square in squares or (None,) for one in self._detector.detect(frame, square)]
-        return sorted(seen, key=lambda one: -one.score)
+            return self._detector.detect(frame, *squares)
 
     def _look(self, frame: Frame, region: Roi, estimate: Estimate) -> Landmarks:
         with _timed(estimate, "warp"):

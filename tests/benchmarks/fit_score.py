@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from edge.config import TrackerSettings
 from edge.evidence import LENGTHS, PARTS
+from edge.logistic import logit
 from models.build.int8 import PRECISIONS
 from models.build.person_head import Head, head_path
 from tests.benchmarks import score_scenes
@@ -143,8 +144,7 @@ def report(looks: Looks, held_out: Looks, *, write: bool) -> None:
     weights = fitted(looks.seen, everything)
     head = head_of(looks, weights)
     found, taken, threshold = cross_validated(looks.seen, everything)
-    wanted = TrackerSettings().min_score
-    alone = max(threshold - np.log(wanted / (1 - wanted)), 0.0)
+    alone = max(threshold - logit(TrackerSettings().min_score), 0.0)
     print(source(f'"{looks.variant}"', weights, head, alone))
     (low, high), (lowest, highest) = head.means, head.cells
     print(f"  the head gives {low:.1f} to {high:.1f}, single cells {lowest:.1f} to {highest:.1f}")
@@ -165,9 +165,9 @@ def report(looks: Looks, held_out: Looks, *, write: bool) -> None:
         found, taken, _ = cross_validated(looks.seen, ~np.isin(names, group))
         print(f"  without {name}: {found:.3f} found, {taken:.3f} of animals")
     for limit in (0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.98):
-        odds = np.log(limit / (1 - limit))
         shares = [
-            np.mean([one.best(weights) >= odds for one in held_out.seen if one.kind == kind]) for kind in range(3)
+            np.mean([one.best(weights) >= logit(limit) for one in held_out.seen if one.kind == kind])
+            for kind in range(3)
         ]
         print(
             f"  held out, from {limit:.2f} on: {shares[0]:.3f} of people found, {shares[1]:.3f} of empty pictures and "

@@ -26,6 +26,7 @@ from edge.estimator import PoseEstimator
 from edge.pose import Frame, Roi
 from tests.benchmarks.compare_mediapipe import CLIPS
 from tests.benchmarks.contestants import clip_file
+from tests.benchmarks.worker import Clip
 
 WAYS: Final = ("bare", "warp", "warp and send", "follow")
 MESSAGE_BYTES, RECEIVE_BYTES = 3200, 65536
@@ -38,7 +39,7 @@ class LeastCost:
         overrides = {"model.model": variant, "model.threads": 1}
         self._estimator = PoseEstimator(load(overrides=overrides, environment={}).settings)
         self._estimator.warm_up()
-        self._clip = clip
+        self._clip = Clip(str(clip), rgb=False)
         self._side = self._estimator.landmark_model.input_size_px
         self._crop = np.empty((self._side, self._side, 3), np.uint8)
         self._socket, other = socket.socketpair()
@@ -48,15 +49,11 @@ class LeastCost:
 
     def run(self, frames: int) -> None:
         """Spend so many frames, the clip again and again."""
-        number, capture = 0, cv2.VideoCapture()
-        while number < frames:
-            more, image = capture.read()
-            if not more:
-                capture = cv2.VideoCapture(str(self._clip), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        for number in range(frames):
+            if self._clip.start_anew(1):
                 self._estimator.forget()
-                continue
-            number += 1
-            self._spend(WAYS[number % len(WAYS)], Frame(np.asarray(image, np.uint8), number / 30, 0.0, 0.0))
+            image, time_s = self._clip.read()
+            self._spend(WAYS[number % len(WAYS)], Frame(image, time_s, 0.0, 0.0))
 
     def _spend(self, way: str, frame: Frame) -> None:
         people = self._estimator._tracker.people
@@ -66,15 +63,15 @@ class LeastCost:
         region = people[0].roi
         work: dict[str, Callable[[], object]] = {
             "bare": self._estimator.landmark_model.invoke,
-            "warp": lambda: self._warp(frame, region),
-            "warp and send": lambda: (self._warp(frame, region), self._socket.sendall(self._message)),
+            "warp": lambda: self._warp_and_invoke(frame, region),
+            "warp and send": lambda: (self._warp_and_invoke(frame, region), self._socket.sendall(self._message)),
             "follow": lambda: self._estimator.follow(frame),
         }
         start_s = time.thread_time()
         work[way]()
         self.spent_ms[way].append((time.thread_time() - start_s) * 1e3)
 
-    def _warp(self, frame: Frame, region: Roi) -> None:
+    def _warp_and_invoke(self, frame: Frame, region: Roi) -> None:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         matrix = roi.crop_to_frame(region, self._side)[:2]
         size = self._side, self._side

@@ -17,7 +17,7 @@ from edge.detector import Detector
 from edge.estimator import PoseEstimator
 from edge.evidence import NAMES, Weights
 from edge.manifest import ModelStore
-from edge.pose import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, Detection, Frame, Landmarks, Roi
+from edge.pose import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, Frame, Landmarks, Roi
 from edge.roi import sample, whole_frame
 from models.build import clips, int8, person_head
 from models.build.crops import LANDMARK_SIDE
@@ -120,21 +120,16 @@ class Looks:
             self._rules.min_presence,
             look,
             cache(lambda: self._detector.detect(frame, whole_frame(frame, WIDER))),
-            lambda: [self._in_parts(frame, share) for share in parts.SHARES],
+            lambda: [self._detector.detect(frame, *parts.squares(frame, share)) for share in parts.SHARES],
         )
         detections = self._detector.detect(frame)
         people = []
-        candidates = finder._candidates(detections, self._rules.candidates, thorough=True)
-        for region, logit, cost in candidates:
+        for region, logit, cost in finder._candidates(detections, self._rules.candidates, thorough=True):
             looked.clear()
             sighting = finder._see_closely(region, logit, detections, thorough=True)
             if finder._somebody(sighting):
                 people.append(Seeing(sighting, cost, tuple(looked)))
         return people
-
-    def _in_parts(self, frame: Frame, share: float) -> list[Detection]:
-        seen = [one for part in parts.squares(frame, share) for one in self._detector.detect(frame, part)]
-        return sorted(seen, key=lambda one: -one.score)
 
     def add(self, cut: Cut) -> None:
         """Look at a cut."""
