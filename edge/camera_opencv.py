@@ -28,9 +28,12 @@ LONGEST_VIDEO_S = 1e8
 # Keep OpenCV's and FFmpeg's own messages off stdout and stderr, unless the user asked for them in OpenCV's variables.
 # OpenCV reads FFmpeg's level once, when anything in the process first uses FFmpeg: so it is set here, on import.
 _QUIET = "-8"  # AV_LOG_QUIET
+_SILENT = 0
+# OpenCV 4.13 moved it.
+_set_log_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _QUIET)
 if "OPENCV_LOG_LEVEL" not in os.environ:
-    cv2.setLogLevel(0)
+    _set_log_level(_SILENT)
 
 
 def video_capture(what: str, backend: int, options: dict[int, float], ffmpeg_options: str = "") -> cv2.VideoCapture:
@@ -57,7 +60,7 @@ def _keep_secret(source: str) -> None:
         _log.warning("OPENCV_LOG_LEVEL and OPENCV_FFMPEG_LOGLEVEL have no effect: they would print the URL's password")
         os.environ.pop("OPENCV_LOG_LEVEL", None)
         os.environ["OPENCV_FFMPEG_LOGLEVEL"] = _QUIET
-        cv2.setLogLevel(0)
+        _set_log_level(_SILENT)
 
 
 class VideoReader:

@@ -1,7 +1,5 @@
 """One frame in, the people in it out: tracker, detector, landmarks and smoothing wired together, each of them timed."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -169,12 +167,23 @@ class PoseEstimator:
         if self._smoothing.mode == "off":
             return found
         with _timed(estimate, "smooth"):
-            smoother = self._smoothers.setdefault(person_id, PoseSmoother(self._smoothing))
+            smoother = self._smoothers.get(person_id)
+            if smoother is None:
+                smoother = self._smoothers[person_id] = PoseSmoother(self._smoothing)
             return smoother.apply(found, time_s, roi.diameter_px(found.auxiliary_px))
 
 
-@contextmanager
-def _timed(estimate: Estimate, stage: str) -> Iterator[None]:
-    start = perf_counter()
-    yield
-    estimate.stage_ms[stage] = estimate.stage_ms.get(stage, 0.0) + (perf_counter() - start) * 1e3
+class _timed:  # noqa: N801 -- reads as a statement; `contextmanager` would take three times as long
+    """Adds the wall-clock time of a `with` block to a stage of the estimate."""
+
+    __slots__ = ("_estimate", "_stage", "_start_s")
+
+    def __init__(self, estimate: Estimate, stage: str) -> None:
+        self._estimate, self._stage = estimate, stage
+
+    def __enter__(self) -> None:
+        self._start_s = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        spent_ms = (perf_counter() - self._start_s) * 1e3
+        self._estimate.stage_ms[self._stage] = self._estimate.stage_ms.get(self._stage, 0.0) + spent_ms

@@ -141,10 +141,11 @@ WEIGHTS: Final = {
 
 def clues_of(found: Landmarks, region: Roi) -> Clues:
     """What a look at a region tells."""
-    left, right = (_WAYS @ found.keypoints_px[:, :2]).reshape(2, len(LENGTHS), 2)
-    x, y = (left[_LOWER_LEG] + right[_LOWER_LEG]).tolist()
+    ways = _WAYS @ found.keypoints_px[:, :2]
+    x, y = (ways[_LOWER_LEG] + ways[len(LENGTHS) + _LOWER_LEG]).tolist()
     below = (y * math.cos(region.rotation_rad) - x * math.sin(region.rotation_rad)) / (2 * region.side_px)
-    lengths = np.hypot(left[:, 0], left[:, 1]) + np.hypot(right[:, 0], right[:, 1])
+    left_and_right = np.hypot(ways[:, 0], ways[:, 1])
+    lengths = left_and_right[: len(LENGTHS)] + left_and_right[len(LENGTHS) :]
     presences = np.minimum(np.maximum(found.keypoints_px[:, 4], _LEAST_SHARE), 1.0 - _LEAST_SHARE)
     return np.concatenate(
         [

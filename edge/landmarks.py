@@ -53,14 +53,15 @@ def refine(
     """
     own_cells = (points_norm * np.float32(HEATMAP_SIZE)).astype(np.intp)  # truncates towards zero, as the graph does
     elements = (own_cells @ _PLACE)[:, None] + _OFFSETS
-    at_edge = own_cells.min() < HEATMAP_REACH or own_cells.max() >= HEATMAP_SIZE - HEATMAP_REACH
+    lowest, highest = np.minimum.reduce(own_cells, axis=None), np.maximum.reduce(own_cells, axis=None)
+    at_edge = lowest < HEATMAP_REACH or highest >= HEATMAP_SIZE - HEATMAP_REACH
     if at_edge:  # seldom: a joint at the border of the crop or outside of it
         exists = _existing(own_cells)
         confidences = read_confidences(np.where(exists, elements, 0)) * exists
     else:
         confidences = read_confidences(elements)
     moments = confidences @ _MOMENTS
-    clear = confidences.max(axis=1, keepdims=True) >= MIN_PEAK_CONFIDENCE
+    clear = np.maximum.reduce(confidences, axis=1, keepdims=True) >= MIN_PEAK_CONFIDENCE
     total = np.maximum(moments[:, :1], 1e-12)
     centre = (own_cells + moments[:, 1:] / total) * (1.0 / HEATMAP_SIZE)
     refined: NDArray[np.float32] = np.where(clear, centre, points_norm).astype(np.float32)

@@ -221,7 +221,8 @@ def pose_entry(pose: Pose, frame: Frame, *, world: bool) -> PoseEntry:
     # Rounded as whole numbers of the last decimal and divided back, all columns at once.
     values *= _STEPS / (frame.width_px, frame.height_px, frame.width_px, 1, 1)
     np.rint(values, out=values)
-    np.clip(values, _LEAST, _MOST, out=values)
+    np.maximum(values, _LEAST, out=values)  # twice as fast as np.clip
+    np.minimum(values, _MOST, out=values)
     values /= _STEPS
     values += 0.0  # makes -0.0 a plain 0.0: one character less on the wire
     keypoints = values.tolist()
@@ -243,9 +244,9 @@ _MOST = np.array([np.inf, np.inf, np.inf, 10**PROBABILITY_DECIMALS, 10**PROBABIL
 
 def _box(keypoints: list[Keypoint]) -> tuple[float, float, float, float]:
     """The box round the keypoints, cut off at the frame's edges; plain Python is the fastest for so few."""
-    across, down = ([min(max(point[axis], 0.0), 1.0) for point in keypoints] for axis in (0, 1))
-    left, top = min(across), min(down)
-    return left, top, round(max(across) - left, XY_DECIMALS), round(max(down) - top, XY_DECIMALS)
+    across, down = [point[0] for point in keypoints], [point[1] for point in keypoints]
+    left, right, top, bottom = (min(max(edge, 0.0), 1.0) for edge in (min(across), max(across), min(down), max(down)))
+    return left, top, round(right - left, XY_DECIMALS), round(bottom - top, XY_DECIMALS)
 
 
 def _world(pose: Pose) -> list[WorldPoint]:

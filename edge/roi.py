@@ -4,13 +4,14 @@ Constants and formulas are those of MediaPipe's pose graphs (Apache-2.0) and the
 """
 
 import math
+from functools import cache
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.pose import Detection, Frame, Roi
+from edge.pose import Detection, Frame, Orientation, Roi
 
 # The square round the person is this much larger than the circle that the two alignment points describe
 # (pose_detection_to_roi and pose_landmarks_to_roi graphs: scale_x = scale_y = 1.25).
@@ -141,8 +142,7 @@ def warp(frame: Frame, to_frame: NDArray[np.float64], out: NDArray[np.uint8], *,
     # one step less there turns it back. The first rounding must not meet halves for that, which are common where the
     # region is upright: they are moved a little.
     matrix = (frame.to_buffer() @ to_frame)[:2]
-    backwards = frame.to_buffer()[:2, :2].sum(axis=1) < 0
-    matrix[:, 2] += np.where(backwards, -_STEP_PX - _OFF_HALVES_PX, _OFF_HALVES_PX)
+    matrix[:, 2] += _rounding_px(frame.orientation)
     cv2.warpAffine(
         frame.image,
         matrix,
@@ -151,6 +151,13 @@ def warp(frame: Frame, to_frame: NDArray[np.float64], out: NDArray[np.uint8], *,
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT if zero_border else cv2.BORDER_REPLICATE,
     )
+
+
+@cache
+def _rounding_px(orientation: Orientation) -> NDArray[np.float64]:
+    """What `warp` adds to a column and a row, shape (2,), buffer px."""
+    backwards = orientation.frame_to_buffer(1, 1)[:2, :2].sum(axis=1) < 0
+    return np.where(backwards, -_STEP_PX - _OFF_HALVES_PX, _OFF_HALVES_PX)
 
 
 def project(roi: Roi, points_norm: NDArray[np.float32]) -> NDArray[np.float32]:

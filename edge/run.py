@@ -122,9 +122,10 @@ def _assembled(
 
 def _tick(reporter: Reporter, service: Service, source: Source, controls: Controls, publisher: Publisher) -> None:
     reporter.tick()
-    service.turn(
-        LoopState(hung=source.hung, stalled=source.stalled, enabled=controls.enabled, broker=str(publisher.state))
-    )
+    if service.active:
+        service.turn(
+            LoopState(hung=source.hung, stalled=source.stalled, enabled=controls.enabled, broker=str(publisher.state))
+        )
 
 
 def publish_poses(publisher: Publisher, *, packed: bool) -> Callable[[PoseMessage, bytes], None]:
