@@ -30,14 +30,14 @@ TASKS_REQUIREMENTS = (
     "matplotlib==3.11.2",
     "certifi",
     "sounddevice==0.5.6",
-    "opencv-python-headless==4.11.0.86",
+    "opencv-python-headless==4.14.0.94",
 )
 
 
 def tasks_python() -> Path:
     """The Python of the environment that has MediaPipe 1.2.2; makes the environment at the first call."""
     wheel = f"mediapipe=={TASKS_VERSION}"
-    return environment_python(f"mediapipe-{TASKS_VERSION}-venv", TASKS_REQUIREMENTS, [wheel])
+    return environment_python(f"mediapipe-{TASKS_VERSION}-opencv-4.14-venv", TASKS_REQUIREMENTS, [wheel])
 
 
 def detector_model() -> Path:
