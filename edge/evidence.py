@@ -72,6 +72,11 @@ _WAYS = np.array(
         for sides in LENGTHS.values()
     ]
 )
+_PEAKS, _PRESENCES, _LENGTHS = (
+    slice(3, 3 + len(PARTS)),
+    slice(3 + len(PARTS), 3 + 2 * len(PARTS)),
+    slice(-len(LENGTHS), None),
+)
 _LOWER_LEG = list(LENGTHS).index("lower leg")
 _LEAST_SHARE = 1.0 / (1.0 + math.exp(MOST_PRESENCE))
 
@@ -147,14 +152,12 @@ def clues_of(found: Landmarks, region: Roi) -> Clues:
     left_and_right = np.hypot(ways[:, 0], ways[:, 1])
     lengths = left_and_right[: len(LENGTHS)] + left_and_right[len(LENGTHS) :]
     presences = np.minimum(np.maximum(found.keypoints_px[:, 4], _LEAST_SHARE), 1.0 - _LEAST_SHARE)
-    return np.concatenate(
-        [
-            (_logit(found.presence, MOST_PRESENCE), found.person, below),
-            _MEANS @ found.peaks,
-            _MEANS @ np.log(presences / (1.0 - presences)),
-            lengths / (2 * region.side_px),
-        ]
-    )
+    clues = np.empty(len(NAMES))
+    clues[:3] = _logit(found.presence, MOST_PRESENCE), found.person, below
+    clues[_PEAKS] = _MEANS @ found.peaks
+    clues[_PRESENCES] = _MEANS @ np.log(presences / (1.0 - presences))
+    clues[_LENGTHS] = lengths / (2 * region.side_px)
+    return clues
 
 
 def mean_clues(looks: Sequence[Clues]) -> Clues:

@@ -45,7 +45,7 @@ def _thumbnail(frame: Frame) -> NDArray[np.uint8]:
     """A small grey picture of the frame, shape (60, 80), four samples a cell: its cost hardly grows with size."""
     width_px, height_px = THUMBNAIL_PX
     step_x, step_y = frame.width_px / width_px, frame.height_px / height_px
-    to_frame = np.array([[step_x, 0.0, (step_x - 1) / 2], [0.0, step_y, (step_y - 1) / 2], [0.0, 0.0, 1.0]])
+    to_frame = (step_x, 0.0, (step_x - 1) / 2), (0.0, step_y, (step_y - 1) / 2), (0.0, 0.0, 1.0)
     small = np.empty((height_px, width_px, 3), dtype=np.uint8)
     # As the crops are sampled, and not by resize: a turned camera gives the same thumbnail, to the bit.
     warp(frame, to_frame, small)

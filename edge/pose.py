@@ -14,7 +14,6 @@ Coordinate frames
 """
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -96,7 +95,6 @@ class Orientation:
             return buffer_height_px, buffer_width_px
         return buffer_width_px, buffer_height_px
 
-    @lru_cache(maxsize=8)  # noqa: B019 -- a frozen value, of which a run has one or two
     def frame_to_buffer(self, buffer_width_px: int, buffer_height_px: int) -> NDArray[np.float64]:
         """The affine map from frame px to buffer px, shape (3, 3), so that turning a picture costs no pixel copy."""
         right, bottom = buffer_width_px - 1.0, buffer_height_px - 1.0
@@ -147,10 +145,6 @@ class Frame:
     def height_px(self) -> int:
         """Height of the published frame."""
         return self.orientation.size_px(self.image.shape[1], self.image.shape[0])[1]
-
-    def to_buffer(self) -> NDArray[np.float64]:
-        """The affine map from frame px to buffer px, shape (3, 3)."""
-        return self.orientation.frame_to_buffer(self.image.shape[1], self.image.shape[0])
 
 
 @dataclass(frozen=True, slots=True)

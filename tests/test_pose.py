@@ -16,8 +16,9 @@ def test_orientation_agrees_with_turning_the_pixels(rotate, mirror):
     turned = turned[:, ::-1] if mirror else turned
     frame = Frame(image, 0.0, 0.0, 0.0, orientation=Orientation(rotate, mirror))
     assert (frame.height_px, frame.width_px) == turned.shape[:2]
+    to_buffer = frame.orientation.frame_to_buffer(11, 7)
     for y, x in itertools.product(range(frame.height_px), range(frame.width_px)):
-        buffer_x, buffer_y, _ = frame.to_buffer() @ (x, y, 1)
+        buffer_x, buffer_y, _ = to_buffer @ (x, y, 1)
         assert (image[round(buffer_y), round(buffer_x)] == turned[y, x]).all()
 
 

@@ -73,7 +73,7 @@ class LeastCost:
 
     def _warp_and_invoke(self, frame: Frame, region: Roi) -> None:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        matrix = roi.crop_to_frame(region, self._side)[:2]
+        matrix = np.array(roi.crop_to_frame(region, self._side)[:2])
         size = self._side, self._side
         cv2.warpAffine(frame.image, matrix, size, dst=self._crop, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         self._estimator.landmark_model.invoke()
