@@ -33,6 +33,7 @@ def write(variants: list[str], folder: Path, threads: int) -> None:
     measured["machine"] = {
         "processor": _processor(),
         "ai-edge-litert": version("ai-edge-litert"),
+        "opencv-python-headless": version("opencv-python-headless"),
         "command": "python -m models.build --measure",
     }
     for variant in variants:
@@ -102,7 +103,8 @@ def tables(measured: dict[str, Any]) -> str:
         "",
         "Written by `python -m models.build --measure`. Distances are between an int8 model and its own float16 model",
         "on the same crops, both refined by the heatmap, in torsos, over the crops in which float sees a person.",
-        f"Machine: {machine['processor']}, ai-edge-litert {machine['ai-edge-litert']}, one thread,",
+        f"Machine: {machine['processor']}, ai-edge-litert {machine['ai-edge-litert']},",
+        f"OpenCV {machine['opencv-python-headless']}, one thread,",
         "CPU time of an invocation: the 10th percentile of runs that take turns.",
     ]
     for title, role in (("Landmarks", "landmarks"), ("Detector", "detector")):
