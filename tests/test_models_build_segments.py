@@ -176,7 +176,6 @@ def test_of_a_large_net_the_stem_the_heatmap_and_the_later_sums_stay_float(monke
     if not path.exists():
         pytest.skip(f"{path.name} is not in the repository: python -m models.build --variants {variant}")
     net = Net(surgery.prepare(path.read_bytes(), "landmarks", "int8"))
-    monkeypatch.setattr(plan, "front", lambda _: set())
     monkeypatch.setattr(plan, "LARGE", 1e12)
     usual = plan.float_ops(net, "landmarks", "int8")
     monkeypatch.setattr(plan, "LARGE", 0)
@@ -185,20 +184,3 @@ def test_of_a_large_net_the_stem_the_heatmap_and_the_later_sums_stay_float(monke
     assert [op.name for op in more if op.index > 5] == ["ADD"] * sums + ["CONV_2D"]
     assert net.names[more[-1].output] == "heatmap"
     assert plan.float_ops(net, "landmarks", "int8-full") == set()
-
-
-@pytest.mark.parametrize(("variant", "last"), [("lite", "ADD"), ("full", "CONV_2D")])
-def test_the_front_stays_float_down_to_the_first_sum_or_to_its_first_summand(variant, last):
-    data = (manifest.MODELS_DIR / manifest.file_name(UPSTREAM[variant], "float16")).read_bytes()
-    net = Net(surgery.prepare(data, "landmarks", "int8"))
-    front = [net.ops[index] for index in sorted(plan.front(net))]
-    assert front == net.ops[2 : len(front) + 2]
-    assert front[-1].name == last
-    assert net.shapes[front[-1].output][1:3] == [64, 64]
-    first_sum = next(op for op in net.ops if op.name == "ADD")
-    assert front[-1] is first_sum or front[-1].output in first_sum.inputs
-    assert plan.front(net) <= plan.float_ops(net, "landmarks", "int8")
-    # What only float ops read is not cut.
-    counts = plan.segment_counts(net, "landmarks", "int8")
-    inner = {op.output for op in front[:-1]}
-    assert not inner & set(counts)

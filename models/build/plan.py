@@ -22,7 +22,7 @@ STEM_SEGMENTS = 2  # of a channel of its first two tensors, where the front is n
 # the last sum twice the heads'. XNNPACK lays at most five tensors side by side.
 TAIL_SEGMENTS, BRANCH_SEGMENTS, LAST_SEGMENTS = 4, 2, 2
 SMALL = 4  # feature maps of this side and smaller are the tail
-# The front (see `front`) is small with no more multiplications than this: float takes little longer there.
+# The front (see `front`) stays float where it has no more multiplications than this: float takes little longer there.
 FRONT_MULTIPLICATIONS = 32e6
 # In a net of more multiplications than this (heavy) the stem and the heatmap are a small share: they stay float.
 LARGE = 1e9
@@ -47,11 +47,11 @@ def segment_counts(net: Net, role: str, precision: str) -> dict[int, int]:
     if role == "detector":
         return _detector_segments(net) if precision == "int8-full" else {}
     counts = {}
-    stays_float = front(net) if precision == "int8" else set()
+    left_out = front(net) if precision == "int8" else set()
     for op in bottlenecks(net):
-        readers = net.consumers[op.output]
-        if stays_float.issuperset(reader.index for reader in readers):
+        if op.index in left_out:
             continue
+        readers = net.consumers[op.output]
         if len(readers) == 1 and readers[0].name == "CONV_2D":
             counts[op.output] = max(1, MOST_CHANNELS // net.shapes[op.output][3])
         elif precision == "int8":
@@ -63,8 +63,7 @@ def segment_counts(net: Net, role: str, precision: str) -> dict[int, int]:
 
 def _stem_counts(net: Net) -> dict[int, int]:
     """The first convolution's output and the depthwise one's behind it; a net whose front is small gains nothing."""
-    stem = [op for op in net.ops[:3] if op.name in CONVOLUTIONS]
-    return {} if _front_is_small(net) else {op.output: STEM_SEGMENTS for op in stem}
+    return {} if front(net) else {op.output: STEM_SEGMENTS for op in net.ops[:3] if op.name in CONVOLUTIONS}
 
 
 def tail_counts(net: Net) -> dict[int, int]:
@@ -136,7 +135,7 @@ def float_ops(net: Net, role: str, precision: str) -> set[int]:
 
     They are: whatever writes a linear tensor (the sums of the residual streams, the convolutions that put segments
     together) but the heatmap; the sums and resizings that the heatmap is made from, with their skip branches; the tail
-    with the heads; and the front. In a large net the stem, the heatmap and the sums behind the
+    with the heads; and the front, where it is small. In a large net the stem, the heatmap and the sums behind the
     decoder as well. Of the detector they are the stem and a block of the pyramid.
     """
     if precision != "int8":
@@ -148,38 +147,20 @@ def float_ops(net: Net, role: str, precision: str) -> set[int]:
         linear = op.activation == NO_ACTIVATION and op.name in {*CONVOLUTIONS, "ADD", "RESIZE_BILINEAR"}
         if (linear and op.output not in net.outputs) or _is_resized(net, op):
             chosen.add(op.index)
-    large = _wide_ends(net) if _is_large(net) else set()
+    large = _wide_ends(net) if sum(_multiplications(net, op) for op in net.ops) > LARGE else set()
     return chosen | front(net) | _skips(net) | large
 
 
 def front(net: Net) -> set[int]:
-    """The ops behind the first convolution down to the first sum or, where those are not small, to its first summand.
+    """The ops behind the first convolution down to the first sum.
 
-    Their tensors are large, their convolutions small: int8 is hardly faster than float there, and loses the most. In a
-    large net none.
+    Their tensors are large, their convolutions small: int8 is hardly faster than float there, and loses the most.
     """
-    if _is_large(net):
-        return set()
-    first, last = _front_ends(net)
-    if not _front_is_small(net):
-        last = min((net.producer[tensor] for tensor in last.inputs), key=lambda op: op.index)
-    return {op.index for op in net.ops if first.index < op.index <= last.index}
-
-
-def _front_is_small(net: Net) -> bool:
-    first, last = _front_ends(net)
-    ops = [op for op in net.ops if first.index < op.index <= last.index]
-    return sum(_multiplications(net, op) for op in ops) < FRONT_MULTIPLICATIONS
-
-
-def _front_ends(net: Net) -> tuple[Op, Op]:
-    """The first convolution and the first sum."""
     first = next(op for op in net.ops if op.name == "CONV_2D")
-    return first, next(op for op in net.ops if op.name == "ADD")
-
-
-def _is_large(net: Net) -> bool:
-    return sum(_multiplications(net, op) for op in net.ops) > LARGE
+    last = next(op for op in net.ops if op.name == "ADD")
+    ops = [op for op in net.ops if first.index < op.index <= last.index]
+    multiplications = sum(_multiplications(net, op) for op in ops)
+    return {op.index for op in ops} if multiplications < FRONT_MULTIPLICATIONS else set()
 
 
 def _multiplications(net: Net, op: Op) -> int:
