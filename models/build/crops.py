@@ -97,7 +97,8 @@ def make(
     following. `augment` also lights, blurs and covers the pictures and takes some crops of places without people.
     """
     kind = f"{augment}" if disturb else "plain"
-    cached = upstream.cache_dir() / f"set-{scene}-{crops}-{frames}-{seed}-{kind}.npz"
+    # OpenCV's versions decode some films in other colours.
+    cached = upstream.cache_dir() / f"set-{scene}-{crops}-{frames}-{seed}-{kind}-opencv-{cv2.__version__}.npz"
     if cached.exists():
         with np.load(cached) as arrays:
             return Sets(arrays["crops"], arrays["frames"])
