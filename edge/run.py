@@ -122,10 +122,7 @@ def _assembled(
 
 def _tick(reporter: Reporter, service: Service, source: Source, controls: Controls, publisher: Publisher) -> None:
     reporter.tick()
-    if service.active:
-        service.turn(
-            LoopState(hung=source.hung, stalled=source.stalled, enabled=controls.enabled, broker=str(publisher.state))
-        )
+    service.turn(LoopState(hung=source.hung, stalled=source.stalled, enabled=controls.enabled, broker=publisher.state))
 
 
 def publish_poses(publisher: Publisher, *, packed: bool) -> Callable[[PoseMessage, bytes], None]:

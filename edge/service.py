@@ -85,13 +85,14 @@ class LoopState:
         hung: the camera's driver does not return.
         stalled: the source is open and has given no picture for a while.
         enabled: the loop is not switched off by command.
-        broker: the state of the connection, and why it is so where it is not as it should be.
+        broker: the state of the connection, and why it is so where it is not as it should be; its text is made only
+            for the status line.
     """
 
     hung: bool = False
     stalled: bool = False
     enabled: bool = True
-    broker: str = ""
+    broker: object = ""
 
 
 class Service:
