@@ -18,7 +18,7 @@ from edge.config import MqttSettings
 from edge.manifest import ModelStore
 from edge.sample import clip_path
 from models.build import clips, upstream
-from tests.golden.make_golden import environment_python, golden_python, landmark_model
+from tests.golden.make_golden import OPENCV, environment_python, golden_python, landmark_model
 
 HERE = Path(__file__).resolve().parent
 # MediaPipe's own requirements, with OpenCV's headless wheel in place of the one that wants a display.
@@ -30,14 +30,14 @@ TASKS_REQUIREMENTS = (
     "matplotlib==3.11.2",
     "certifi",
     "sounddevice==0.5.6",
-    "opencv-python-headless==4.14.0.94",
+    OPENCV,
 )
 
 
 def tasks_python() -> Path:
     """The Python of the environment that has MediaPipe 1.2.2; makes the environment at the first call."""
     wheel = f"mediapipe=={TASKS_VERSION}"
-    return environment_python(f"mediapipe-{TASKS_VERSION}-opencv-4.14-venv", TASKS_REQUIREMENTS, [wheel])
+    return environment_python(f"mediapipe-{TASKS_VERSION}-venv", TASKS_REQUIREMENTS, [wheel])
 
 
 def detector_model() -> Path:

@@ -6,8 +6,8 @@ Usage, from the root of the repository, in the development environment (Python 3
     python -m tests.golden.make_golden --out DIR    # writes them elsewhere, to compare
 
 MediaPipe needs packages that the project must not have (numpy 1, matplotlib), so it gets a virtual environment of its
-own, ~/.cache/edge-pose/mediapipe-0.10.21-opencv-4.14-venv, made at the first run (some 250 MB). The clip and the models
-come from the packages that models/build pins. The work inside that environment is mediapipe_poses.py.
+own, ~/.cache/edge-pose/golden-venv, made at the first run (some 250 MB). The clip and the models come from the packages
+that models/build pins. The work inside that environment is mediapipe_poses.py.
 """
 
 import argparse
@@ -23,7 +23,8 @@ from models.build import clips, upstream
 HERE = Path(__file__).resolve().parent
 # MediaPipe's own requirements, less the ones that only its other solutions import (jax, sentencepiece, sounddevice),
 # and with OpenCV's headless wheel in place of the one that wants a display. The data was made with these versions.
-WITHOUT_DEPENDENCIES = ("mediapipe==0.10.21", "opencv-python-headless==4.14.0.94")
+OPENCV = "opencv-python-headless==4.14.0.94"
+WITHOUT_DEPENDENCIES = ("mediapipe==0.10.21", OPENCV)
 REQUIREMENTS = (
     "numpy==1.26.4",
     "protobuf==4.25.9",
@@ -36,11 +37,11 @@ REQUIREMENTS = (
 
 def golden_python() -> Path:
     """The Python of the environment that has MediaPipe 0.10.21; makes the environment at the first call."""
-    return environment_python("mediapipe-0.10.21-opencv-4.14-venv", REQUIREMENTS, WITHOUT_DEPENDENCIES)
+    return environment_python("golden-venv", REQUIREMENTS, WITHOUT_DEPENDENCIES)
 
 
 def environment_python(name: str, requirements: Sequence[str], without_dependencies: Sequence[str]) -> Path:
-    """The Python of a virtual environment below the cache; makes the environment at the first call.
+    """The Python of a virtual environment below the cache; makes the environment where it is not what is asked for.
 
     Args:
         name: of the environment's folder.
@@ -49,13 +50,14 @@ def environment_python(name: str, requirements: Sequence[str], without_dependenc
     """
     folder = cache_directory() / name
     python, finished = folder / "bin" / "python", folder / "finished"
-    if not finished.exists():
+    wanted = "\n".join((*requirements, *without_dependencies))
+    if not finished.exists() or finished.read_text(encoding="utf-8") != wanted:
         print(f"making {folder}", flush=True)
         venv.create(folder, clear=True, with_pip=True)
         install = (str(python), "-m", "pip", "install", "--quiet", "--only-binary=:all:")
         subprocess.run((*install, *requirements), check=True)
         subprocess.run((*install, "--no-deps", *without_dependencies), check=True)
-        finished.touch()
+        finished.write_text(wanted, encoding="utf-8")
     return python
 
 
