@@ -1,4 +1,4 @@
-"""Who is who: whether two looks are at one person, and whether somebody who comes back was here before."""
+"""Whether two looks, regions or detections are of one person, by where they are and were."""
 
 import math
 from collections import deque
@@ -16,14 +16,8 @@ from edge.pose import Roi
 SAME_JOINTS: Final = 0.08
 # Positions are kept for so long.
 TRAIL_S: Final = 1.0
-# When two tracks have met, where each was going is judged without the positions of so long: they may be the other's.
-BEFORE_MEETING_S: Final = 0.3
 # Nobody keeps a direction for longer than this unseen.
 STRAIGHT_S: Final = 0.7
-# Somebody who was lost may come back as the same id for so long.
-MEMORY_S: Final = 2.0
-# How far from the expected place, in sides of the region: at once, and more for each second that has passed.
-REACH, REACH_PER_S = 0.3, 0.5
 # A person who comes back is at most so many times as large or small.
 MAX_SCALING: Final = 1.6
 
@@ -44,6 +38,14 @@ class Trail:
         """For how long this person has been followed, as far as is known."""
         return self.points[-1][0] - self.points[0][0]
 
+    def until(self, time_s: float) -> "Trail":
+        """The part up to a time; the oldest position at least."""
+        return Trail(deque([point for point in self.points if point[0] <= time_s] or [self.points[0]]))
+
+    def since(self, time_s: float) -> "Trail":
+        """The part from a time on; the newest position at least."""
+        return Trail(deque([point for point in self.points if point[0] >= time_s] or [self.points[-1]]))
+
     def expected(self, time_s: float, until_s: float = math.inf) -> tuple[float, float, float]:
         """Where they would be now, going on as they did until a time: x, y, side."""
         known = [point for point in self.points if point[0] <= until_s] or [self.points[0]]
@@ -63,58 +65,10 @@ class Trail:
         return math.hypot(roi.x_px - x, roi.y_px - y) / max(roi.side_px, side) + scaling
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Somebody who was followed until `time_s`."""
-
-    id: int
-    trail: Trail
-    time_s: float
-
-
-class Memory:
-    """Who was lost lately, so that they are known when they come back."""
-
-    def __init__(self) -> None:
-        self._lost: list[Lost] = []
-
-    def keep(self, person_id: int, trail: Trail, time_s: float) -> None:
-        """Remember somebody who is lost."""
-        self._lost.append(Lost(person_id, trail, time_s))
-
-    def recall(self, roi: Roi, time_s: float) -> int | None:
-        """The id of whoever was expected in this region, who is then no longer remembered; None for a new face."""
-        self._lost = [lost for lost in self._lost if 0 <= time_s - lost.time_s <= MEMORY_S]
-        reachable = [
-            (surprise, lost)
-            for lost in self._lost
-            if (surprise := lost.trail.surprise(roi, time_s)) <= REACH + REACH_PER_S * (time_s - lost.time_s)
-        ]
-        if not reachable:
-            return None
-        _, best = min(reachable, key=lambda entry: entry[0])
-        self._lost.remove(best)
-        return best.id
-
-    def forget(self) -> None:
-        """Remember nobody."""
-        self._lost.clear()
-
-
 def same_joints(first_px: NDArray[np.float32], second_px: NDArray[np.float32], side_px: float) -> bool:
     """Whether two poses, shape (33, 2) or wider, are of one person whose region has this side."""
     apart = np.hypot(*(first_px[:, :2] - second_px[:, :2]).T)
     return float(np.median(apart)) < SAME_JOINTS * side_px
-
-
-def intruder(first: Trail, second: Trail, region: Roi, time_s: float) -> int:
-    """Which of two tracks that have met on one person, in this region, is there by mistake: 0 or 1."""
-    ages_s = first.age_s(), second.age_s()
-    if min(ages_s) <= BEFORE_MEETING_S:
-        return 0 if ages_s[0] < ages_s[1] else 1
-    until_s = time_s - BEFORE_MEETING_S
-    surprises = [trail.surprise(region, time_s, until_s) for trail in (first, second)]
-    return 0 if surprises[0] > surprises[1] else 1
 
 
 def square_iou(first: Roi, second: Roi) -> float:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import roi
+from edge.clothes import look_at
 from edge.logistic import sigmoid
-from edge.pose import NUM_KEYPOINTS, Frame, Landmarks, Roi
+from edge.pose import NUM_KEYPOINTS, Clothes, ColorOrder, Frame, Landmarks, Roi
 from edge.runtime import Model
 
 # The model has 39 landmarks of x, y, z, visibility logit, presence logit; 33 and 34 are auxiliary, the rest unused.
@@ -82,11 +83,14 @@ class LandmarkModel:
     Args:
         model: a landmark model of the manifest.
         world: whether world coordinates are wanted.
+        clothes: whether it is wanted what people wear.
     """
 
-    def __init__(self, model: Model, *, world: bool) -> None:
+    def __init__(self, model: Model, *, world: bool, clothes: bool = False) -> None:
         self._model = model
         self._world = world
+        self._wants_clothes = clothes
+        self._color: ColorOrder = "BGR"
         self._crop = np.zeros((model.input_size_px, model.input_size_px, 3), dtype=np.uint8)
         # The float models have all five values in one output; integer ones need a scale for each unit.
         self._joined = model.has_output("landmarks")
@@ -97,6 +101,7 @@ class LandmarkModel:
         """Sample the region into the model's input."""
         roi.sample(frame, region, self._crop, zero_border=False)
         self._model.set_image(self._crop, frame.color)
+        self._color = frame.color
 
     def infer(self, region: Roi) -> Landmarks:
         """The landmarks of the person in the region that was loaded, in frame px.
@@ -107,7 +112,8 @@ class LandmarkModel:
         raw = self._read_landmarks()
         raw[:, :3] *= np.float32(1 / self._model.input_size_px)
         # Only the windows that refinement needs are read from the heatmap, a fortieth of it.
-        points = roi.project(region, refine(raw[:, :2], self._read_confidences))
+        refined = refine(raw[:, :2], self._read_confidences)
+        points = roi.project(region, refined)
         keypoints = raw[:NUM_KEYPOINTS]
         keypoints[:, :2] = points[:NUM_KEYPOINTS]
         keypoints[:, 2] *= np.float32(region.side_px)
@@ -115,7 +121,8 @@ class LandmarkModel:
         presence = float(self._model.output("presence").reshape(-1)[0])
         peaks = sigmoid(self._model.highest("heatmap")[:NUM_KEYPOINTS])
         auxiliary = points[NUM_KEYPOINTS:]
-        return Landmarks(presence, self._read_person(), peaks, keypoints, auxiliary, self._read_world(region))
+        world, clothes = self._read_world(region), self._clothes(refined)
+        return Landmarks(presence, self._read_person(), peaks, keypoints, auxiliary, world, clothes)
 
     def _read_landmarks(self) -> NDArray[np.float32]:
         """x, y, z in crop px, visibility and presence logit of each landmark, shape (35, 5)."""
@@ -126,6 +133,9 @@ class LandmarkModel:
         for column, name in ((2, "landmarks_z"), (3, "visibility"), (4, "landmark_presence")):
             raw[:, column] = self._model.output(name).reshape(-1)[:USED_LANDMARKS]
         return raw
+
+    def _clothes(self, points_norm: NDArray[np.float32]) -> Clothes | None:
+        return look_at(self._crop, self._color, points_norm) if self._wants_clothes else None
 
     def _read_person(self) -> float:
         return float(self._model.output("person").reshape(-1)[0]) if self._judges else 0.0

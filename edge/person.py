@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from edge.acquisition import Sighting
 from edge.association import Trail
+from edge.clothes import Outfit
 from edge.evidence import probability
 from edge.liveness import Liveness
 from edge.pose import Roi
@@ -14,7 +15,7 @@ class Person:
     """Somebody who is followed.
 
     Attributes:
-        id: never given to anybody else in this run.
+        id: not given to anybody else in this run.
         roi: where to look in the next frame.
         last: what was seen last.
         log_odds: that this is a person, of the last moments.
@@ -27,6 +28,7 @@ class Person:
         confirmed: whether they are published.
         broken_off: whether what spoke for them has vanished from one frame to the next, and nobody was asked yet.
         trail: where they have been.
+        outfit: what they wear, where clothes are looked at.
     """
 
     id: int
@@ -43,6 +45,7 @@ class Person:
     broken_off: bool = False
     liveness: Liveness = field(default_factory=Liveness)
     trail: Trail = field(default_factory=Trail)
+    outfit: Outfit = field(default_factory=Outfit)
 
     @property
     def score(self) -> float:

@@ -180,6 +180,20 @@ class Roi:
 
 
 @dataclass(frozen=True, slots=True)
+class Clothes:
+    """What one look shows of what somebody wears.
+
+    Attributes:
+        colours: of the upper and the lower half of the torso: half the brightness, red against green, yellow against
+            blue; shape (2, 3), float64, grey levels.
+        from_front: whether the person is seen from the front.
+    """
+
+    colours: NDArray[np.float64]
+    from_front: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Landmarks:
     """What the landmark model says about one ROI, in frame px.
 
@@ -194,6 +208,7 @@ class Landmarks:
         auxiliary_px: shape (2, 2), float32: the two landmarks from which the next frame's ROI is made (mid-hip
             centre, full-body scale point).
         world_m: shape (33, 3), float32, or None if it was not asked for.
+        clothes: what the person wears, or None if it was not asked for.
     """
 
     presence: float
@@ -202,6 +217,7 @@ class Landmarks:
     keypoints_px: NDArray[np.float32]
     auxiliary_px: NDArray[np.float32]
     world_m: NDArray[np.float32] | None
+    clothes: Clothes | None = None
 
 
 @dataclass(frozen=True, slots=True)

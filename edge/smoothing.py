@@ -121,4 +121,4 @@ class PoseSmoother:
         keypoints[:, 3] = self._visibility
         world = None if found.world_m is None else self._world.apply(found.world_m, time_s, 1.0)
         auxiliary = positions[_BODY_VALUES:].reshape(2, 2)
-        return Landmarks(found.presence, found.person, found.peaks, keypoints, auxiliary, world)
+        return Landmarks(found.presence, found.person, found.peaks, keypoints, auxiliary, world, found.clothes)

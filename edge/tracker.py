@@ -6,11 +6,11 @@ from dataclasses import replace
 from itertools import combinations, count
 from typing import Final
 
-from edge import acquisition, association, roi
+from edge import acquisition, association, identity, roi
 from edge.acquisition import SAME_PLACE, Finder, Sighting
-from edge.association import Memory
 from edge.config import TrackerSettings
 from edge.evidence import UNSEEN, Weights, probability, score_logit
+from edge.identity import Memory
 from edge.person import Person
 from edge.pose import Detection, Roi
 
@@ -48,6 +48,8 @@ BROKEN_OFF: Final = 6.0
 EARLY_FRAMES: Final = 0.25
 # In the plain way, a detection whose square overlaps a held person's this much (IoU, rotation aside) is that person.
 SAME_SQUARE_IOU: Final = 0.3
+# Two whose hips are this near to each other, in sides of the larger region, may hide each other's clothes.
+HIDING: Final = 0.22
 # Frames further apart than this are no motion: regions are stale, and the detector looks at once.
 GAP_S: Final = 1.0
 
@@ -184,9 +186,9 @@ class Tracker:
 
     def _take_up(self, seen: Sighting, time_s: float, *, believed: bool) -> Person:
         likely = believed or probability(seen.log_odds) >= self.rules.min_score
-        known = self._memory.recall(seen.region, time_s) if likely else None
+        known = self._memory.recall(seen.region, seen.found.clothes, time_s) if likely else None
         person = Person(
-            id=next(self._ids) if known is None else known,
+            id=next(self._ids) if known is None else known.id,
             roi=seen.next_region(),
             last=seen,
             log_odds=seen.log_odds,
@@ -196,6 +198,9 @@ class Tracker:
             confirmed=believed or known is not None,
             alive_s=time_s,
         )
+        if known is not None:
+            person.outfit = known.outfit
+            person.outfit.begin_again()
         person.trail.add(time_s, seen.region)
         self.people.append(person)
         return person
@@ -216,7 +221,17 @@ class Tracker:
             return False
         person.roi, person.last, person.seen_s = next_roi, seen, time_s
         person.trail.add(time_s, next_roi)
+        if seen.found.clothes is not None and not self._hidden(person):
+            person.outfit.see(seen.found.clothes, time_s)
         return True
+
+    def _hidden(self, person: Person) -> bool:
+        """Whether somebody else who is followed is so near that one may hide the other's clothes."""
+        here = person.roi
+        return any(
+            math.hypot(here.x_px - there.x_px, here.y_px - there.y_px) <= HIDING * max(here.side_px, there.side_px)
+            for there in (other.roi for other in self.people if other is not person)
+        )
 
     def _believable(self, person: Person, seen: Sighting, next_roi: Roi, time_s: float) -> bool:
         if self._plain:
@@ -239,7 +254,7 @@ class Tracker:
         if not person.confirmed or time_s - person.alive_s > STILL_S:
             self._rejected.append((time_s, person.roi))
         elif person.trail.age_s() >= KNOWN_S:
-            self._memory.keep(person.id, person.trail, person.seen_s)
+            self._memory.keep(person)
         # Whoever was just lost is looked for at once.
         soon_s = time_s - self.rules.search_interval + SEARCH_AGAIN_S
         self._searched_s = min(self._searched_s, soon_s) if self.people else -math.inf
@@ -254,8 +269,16 @@ class Tracker:
             if first not in self.people or second not in self.people:
                 continue
             if acquisition.same_person(first.last, second.last):
-                self._lose((first, second)[association.intruder(first.trail, second.trail, first.roi, time_s)], time_s)
+                self._lose(identity.intruder(first, second, time_s), time_s)
         return self.people
+
+    def recognise(self, time_s: float) -> set[int]:
+        """Before anybody is seen in a frame: another id for whoever has become somebody else.
+
+        Returns:
+            The ids that are somebody else's now.
+        """
+        return identity.recognise(self.people, self._memory, self._ids, time_s)
 
     def ids(self) -> set[int]:
         """Who is followed."""
