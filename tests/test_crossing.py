@@ -32,9 +32,20 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     return measure
 
 
+# A man in black is behind a woman in red when her track slides onto him: for half a second he has her id.
+SLIDES = pytest.mark.xfail(strict=True, reason="with lite an id goes over for half a second: docs/benchmark.md")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", [LITE, FULL])
-@pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.name)
+@pytest.mark.parametrize(
+    ("clip", "variant"),
+    [
+        pytest.param(clip, variant, marks=SLIDES if (clip.name, variant) == ("sign", LITE) else ())
+        for clip in CLIPS
+        for variant in (LITE, FULL)
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
 def test_whoever_crosses_stays_the_same(measured: Measured, clip: crossing.Crossing, variant: str) -> None:
     assert measured(clip, variant)["switches"] == 0
 

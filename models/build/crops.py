@@ -4,8 +4,12 @@ Crops are taken round people whom the float detector finds in random windows of 
 shifted a little (the ROI of a tracked person is never perfect), and lit differently. All of it is seeded.
 """
 
+import hashlib
+import inspect
 import math
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -97,14 +101,24 @@ def make(
     following. `augment` also lights, blurs and covers the pictures and takes some crops of places without people.
     """
     kind = f"{augment}" if disturb else "plain"
-    # OpenCV's versions decode some films in other colours.
-    cached = upstream.cache_dir() / f"set-{scene}-{crops}-{frames}-{seed}-{kind}-opencv-{cv2.__version__}.npz"
+    cached = upstream.cache_dir() / f"set-{scene}-{crops}-{frames}-{seed}-{kind}-{_origin()}.npz"
     if cached.exists():
         with np.load(cached) as arrays:
             return Sets(arrays["crops"], arrays["frames"])
     made = _Maker(scene, seed, augment=augment, disturb=disturb, threads=threads).make(crops, frames)
     np.savez(cached, crops=made.crops, frames=made.frames)
     return made
+
+
+@cache
+def _origin() -> str:
+    """What sets are made by, in one word: another one is another set."""
+    code = [Path(inspect.getfile(module)) for module in (clips, edge_detector, edge_roi)] + [Path(__file__)]
+    names = [manifest.file_name(upstream.UPSTREAM[name], "float16") for name in ("detector", "lite")]
+    digest = hashlib.sha256(cv2.__version__.encode())  # OpenCV's versions decode some films in other colours
+    for path in code + [manifest.MODELS_DIR / name for name in names]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 class _Maker:
