@@ -61,8 +61,9 @@ class PoseEstimator:
         rules = settings.tracker
         plain = rules.acquisition == "single"
         self._detector = Detector(self.detector_model, settings.detector.min_score if plain else rules.candidate_score)
-        several = rules.max_people > 1 and not plain
-        self._landmarks = LandmarkModel(self.landmark_model, world=settings.pipeline.world, clothes=several)
+        # With one person it would cost a fortieth of a followed frame, and there is nobody to be told from.
+        self._clothes = rules.max_people > 1 and not plain
+        self._landmarks = LandmarkModel(self.landmark_model, world=settings.pipeline.world, clothes=self._clothes)
         entry = self.landmark_model.entry
         self._weights = weights_for(entry.variant)
         self._tracker = Tracker(rules, self._weights)
@@ -103,8 +104,9 @@ class PoseEstimator:
         estimate = Estimate()
         with _timed(estimate, "gate"):
             search = self._tracker.wants_detection(frame.time_s, lambda: self._motion.moved(frame))
-        for person_id in self._tracker.recognise(frame.time_s):
-            self._smoothers.pop(person_id, None)
+        if self._clothes:
+            for person_id in self._tracker.recognise(frame.time_s):
+                self._smoothers.pop(person_id, None)
         for person in list(self._tracker.people):
             self._follow(frame, person, estimate)
         self._settle(frame, estimate)

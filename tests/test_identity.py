@@ -3,13 +3,15 @@ import math
 
 import numpy as np
 import pytest
+from conftest import frame, settings
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from simulated_people import World, tracker
 
 from edge.clothes import OTHERS, UNSURE, Outfit, distance, look_at
-from edge.pose import Clothes
+from edge.estimator import PoseEstimator
+from edge.pose import Clothes, Orientation
 
 SHOULDERS_AND_HIPS = {11: (0.6, 0.3), 12: (0.4, 0.3), 23: (0.58, 0.6), 24: (0.42, 0.6)}
 RED, NAVY, BLACK, GREY = (180, 30, 40), (30, 40, 110), (12, 12, 12), (128, 128, 128)
@@ -208,3 +210,37 @@ def test_whatever_people_wear_no_two_have_one_id(seed):
         ids = world.frame()
         assert len(set(ids)) == len(ids)
         assert len(world.tracker.ids()) == len(world.tracker.people)
+
+
+def test_clothes_in_a_real_picture_are_the_same_in_any_order_of_channels_and_turn(clip_frames):
+    image = clip_frames[60]
+    looks = []
+    for changed in (
+        {"image": image},
+        {"image": image[..., ::-1], "color": "RGB"},
+        {"image": np.rot90(image, -1), "orientation": Orientation(270)},
+    ):
+        estimator = PoseEstimator(settings(tracker__max_people=2))
+        picture = frame(np.ascontiguousarray(changed.pop("image")), **changed)
+        estimator.process(picture)
+        (person,) = estimator._tracker.people
+        looks.append(person.last.found.clothes)
+    for look in looks[1:]:
+        np.testing.assert_allclose(look.colours, looks[0].colours, atol=1)
+    assert len({look.from_front for look in looks}) == 1
+
+
+def test_clothes_are_not_looked_at_where_one_person_is_followed(clip_frames):
+    estimator = PoseEstimator(settings())
+    estimator.process(frame(clip_frames[60]))
+    assert estimator._tracker.people[0].last.found.clothes is None
+
+
+def test_smoothing_begins_anew_with_another_id(clip_frames, monkeypatch):
+    estimator = PoseEstimator(settings(tracker__max_people=2))
+    estimator.process(frame(clip_frames[60], 1.0))
+    (person,) = estimator._tracker.people
+    stale = estimator._smoothers[person.id]
+    monkeypatch.setattr(estimator._tracker, "recognise", lambda _: {person.id})
+    estimator.process(frame(clip_frames[61], 1.033))
+    assert estimator._smoothers[person.id] is not stale
