@@ -1,5 +1,6 @@
 """One frame in, the people in it out: tracker, detector, landmarks and smoothing wired together, each of them timed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -8,10 +9,10 @@ from time import perf_counter
 import numpy as np
 
 from edge import parts, roi
-from edge.acquisition import WIDER, Finder, sighting_of
+from edge.acquisition import WIDER, Finder, Look, sighting_of
 from edge.config import Settings
 from edge.detector import Detector
-from edge.evidence import weights_for
+from edge.evidence import Weights, weights_for
 from edge.landmarks import LandmarkModel
 from edge.manifest import ModelStore
 from edge.motion import MotionGate
@@ -38,6 +39,28 @@ class Estimate:
     search_due: bool = False
     detector_ran: bool = False
     stage_ms: dict[str, float] = field(default_factory=dict)
+
+
+def finder_in(
+    frame: Frame, weights: Weights, min_presence: float, look: Look, detect: Callable[..., list[Detection]]
+) -> Finder:
+    """What looks at the detector's proposals in a frame.
+
+    Args:
+        frame: the frame.
+        weights: of the evidence.
+        min_presence: what the landmark model gives less than this is nobody.
+        look: runs the landmark model on a region of the frame.
+        detect: runs the detector on squares of the frame, and gives all that it sees in them.
+    """
+    return Finder(
+        weights,
+        (frame.width_px, frame.height_px),
+        min_presence,
+        look,
+        cache(lambda: detect(roi.whole_frame(frame, WIDER))),
+        lambda: [detect(*parts.squares(frame, share)) for share in parts.SHARES],
+    )
 
 
 class PoseEstimator:
@@ -124,13 +147,12 @@ class PoseEstimator:
         """
         detections = self._detect(frame, estimate)
         estimate.search_due, estimate.detector_ran = False, True
-        finder = Finder(
+        finder = finder_in(
+            frame,
             self._weights,
-            (frame.width_px, frame.height_px),
             self._tracker.rules.min_presence,
             lambda region: self._look(frame, region, estimate),
-            cache(lambda: self._detect(frame, estimate, roi.whole_frame(frame, WIDER))),
-            lambda: [self._detect(frame, estimate, *parts.squares(frame, share)) for share in parts.SHARES],
+            lambda *squares: self._detect(frame, estimate, *squares),
         )
         for person in self._tracker.search(detections, finder, frame.time_s, patient=patient):
             found = self._smoothed(person.id, person.last.found, frame.time_s, estimate)

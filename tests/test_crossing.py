@@ -14,8 +14,6 @@ CLIPS = [one for one in crossing.crossings() if one.name != "path"]
 
 LITE, FULL = "lite", "full"
 Measured = Callable[[crossing.Crossing, str], dict[str, Any]]
-# Of the row of men whom the cyclist passes lite finds the last one late: 22 % of the positions, MediaPipe sees 27 %.
-FOUND_LATE = pytest.mark.xfail(strict=True, reason="lite sees 22 % of the cyclist's clip: docs/benchmark.md")
 
 
 @pytest.fixture(scope="module")
@@ -32,33 +30,29 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     return measure
 
 
-# A man in black is behind a woman in red when her track slides onto him: for half a second he has her id.
-SLIDES = pytest.mark.xfail(strict=True, reason="with lite an id goes over for half a second: docs/benchmark.md")
+def every_clip(clip_of_lite: str, why: str) -> pytest.MarkDecorator:
+    """All clips with both models; the named one is known to fail with lite."""
+    known = pytest.mark.xfail(strict=True, reason=f"{why}: docs/benchmark.md")
+    return pytest.mark.parametrize(
+        ("clip", "variant"),
+        [
+            pytest.param(clip, variant, marks=known if (clip.name, variant) == (clip_of_lite, LITE) else ())
+            for clip in CLIPS
+            for variant in (LITE, FULL)
+        ],
+        ids=lambda value: value if isinstance(value, str) else value.name,
+    )
 
 
+# A man in black is behind a woman in red when her track slides onto him.
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("clip", "variant"),
-    [
-        pytest.param(clip, variant, marks=SLIDES if (clip.name, variant) == ("sign", LITE) else ())
-        for clip in CLIPS
-        for variant in (LITE, FULL)
-    ],
-    ids=lambda value: value if isinstance(value, str) else value.name,
-)
+@every_clip("sign", "with lite an id goes over for half a second")
 def test_whoever_crosses_stays_the_same(measured: Measured, clip: crossing.Crossing, variant: str) -> None:
     assert measured(clip, variant)["switches"] == 0
 
 
+# Of the row of men whom the cyclist passes lite finds the last one late: MediaPipe sees 27 % of the positions.
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("clip", "variant"),
-    [
-        pytest.param(clip, variant, marks=FOUND_LATE if (clip.name, variant) == ("cyclist", LITE) else ())
-        for clip in CLIPS
-        for variant in (LITE, FULL)
-    ],
-    ids=lambda value: value if isinstance(value, str) else value.name,
-)
+@every_clip("cyclist", "lite sees 22 % of the cyclist's clip")
 def test_whoever_crosses_is_seen(measured: Measured, clip: crossing.Crossing, variant: str) -> None:
     assert measured(clip, variant)["seen"] > 0.25

@@ -3,22 +3,20 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import parts
-from edge.acquisition import WIDER, Finder, Sighting
+from edge.acquisition import Sighting
 from edge.config import TrackerSettings
 from edge.config_load import load
 from edge.detector import Detector
-from edge.estimator import PoseEstimator
+from edge.estimator import PoseEstimator, finder_in
 from edge.evidence import NAMES, Weights
 from edge.manifest import ModelStore
-from edge.pose import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, Frame, Landmarks, Roi
-from edge.roi import sample, whole_frame
+from edge.pose import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, Detection, Frame, Landmarks, Roi
+from edge.roi import sample
 from models.build import clips, int8, person_head
 from models.build.crops import LANDMARK_SIDE
 from models.build.runner import Runner
@@ -114,14 +112,10 @@ class Looks:
             self._landmarks.load(frame, region)
             return self._landmarks.infer(region)
 
-        finder = Finder(
-            INDIFFERENT,
-            (frame.width_px, frame.height_px),
-            self._rules.min_presence,
-            look,
-            cache(lambda: self._detector.detect(frame, whole_frame(frame, WIDER))),
-            lambda: [self._detector.detect(frame, *parts.squares(frame, share)) for share in parts.SHARES],
-        )
+        def detect(*squares: Roi) -> list[Detection]:
+            return self._detector.detect(frame, *squares)
+
+        finder = finder_in(frame, INDIFFERENT, self._rules.min_presence, look, detect)
         detections = self._detector.detect(frame)
         people = []
         for region, logit, cost in finder._candidates(detections, self._rules.candidates, thorough=True):
