@@ -216,6 +216,16 @@ def _distinct(seen: Iterable[Sighting], known: Sequence[Sighting] = ()) -> list[
     return people
 
 
+def distinct_detections(detections: Iterable[Detection]) -> list[Detection]:
+    """The surest of those that are almost the same, best first."""
+    chosen: list[tuple[Roi, Detection]] = []
+    for detection in sorted(detections, key=lambda one: -one.score):
+        region = roi.from_detection(detection)
+        if not any(_alike(region, other) for other, _ in chosen):
+            chosen.append((region, detection))
+    return [detection for _, detection in chosen]
+
+
 def _alike(first: Roi, second: Roi) -> bool:
     larger, smaller = max(first.side_px, second.side_px), min(first.side_px, second.side_px)
     apart = math.hypot(first.x_px - second.x_px, first.y_px - second.y_px)

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.pose import Roi
+from edge.pose import MIRRORED, Roi
 
 # Two looks are at one person if half of the joints lie within this share of the region's side of each other. The same
 # person seen from two regions: below .04; two who walk side by side: above .12.
@@ -66,9 +66,14 @@ class Trail:
 
 
 def same_joints(first_px: NDArray[np.float32], second_px: NDArray[np.float32], side_px: float) -> bool:
-    """Whether two poses, shape (33, 2) or wider, are of one person whose region has this side."""
-    apart = np.hypot(*(first_px[:, :2] - second_px[:, :2]).T)
-    return float(np.median(apart)) < SAME_JOINTS * side_px
+    """Whether two poses, shape (33, 2) or wider, are of one person whose region has this side.
+
+    Also where one of them has left for right: the model may take somebody's back for their front.
+    """
+    return any(
+        float(np.median(np.hypot(*(first_px[:, :2] - others_px[:, :2]).T))) < SAME_JOINTS * side_px
+        for others_px in (second_px, second_px[MIRRORED])
+    )
 
 
 def square_iou(first: Roi, second: Roi) -> float:

@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from edge import parts, roi
-from edge.acquisition import WIDER, Finder, Look, sighting_of
+from edge.acquisition import WIDER, Finder, Look, distinct_detections, sighting_of
 from edge.config import Settings
 from edge.detector import Detector
 from edge.evidence import Weights, weights_for
@@ -85,14 +85,15 @@ class PoseEstimator:
         plain = rules.acquisition == "single"
         self._detector = Detector(self.detector_model, settings.detector.min_score if plain else rules.candidate_score)
         # With one person it would cost a fortieth of a followed frame, and there is nobody to be told from.
-        self._clothes = rules.max_people > 1 and not plain
-        self._landmarks = LandmarkModel(self.landmark_model, world=settings.pipeline.world, clothes=self._clothes)
+        self._several = rules.max_people > 1 and not plain
+        self._landmarks = LandmarkModel(self.landmark_model, world=settings.pipeline.world, clothes=self._several)
         entry = self.landmark_model.entry
         self._weights = weights_for(entry.variant)
         self._tracker = Tracker(rules, self._weights)
         self._motion = MotionGate()
         self._smoothing = settings.smoothing
         self._smoothers: dict[int, PoseSmoother] = {}
+        self._turn = 0
 
     def warm_up(self) -> None:
         """Run both models once, so that the first real frame does not pay for their first invocation."""
@@ -127,7 +128,7 @@ class PoseEstimator:
         estimate = Estimate()
         with _timed(estimate, "gate"):
             search = self._tracker.wants_detection(frame.time_s, lambda: self._motion.moved(frame))
-        if self._clothes:
+        if self._several:
             for person_id in self._tracker.recognise(frame.time_s):
                 self._smoothers.pop(person_id, None)
         for person in list(self._tracker.people):
@@ -146,6 +147,8 @@ class PoseEstimator:
             patient: whether there will be more frames, so that who is in doubt can be looked at again.
         """
         detections = self._detect(frame, estimate)
+        if patient and self._several and self._tracker.people:
+            detections = distinct_detections([*detections, *self._detect(frame, estimate, self._next_part(frame))])
         estimate.search_due, estimate.detector_ran = False, True
         finder = finder_in(
             frame,
@@ -161,6 +164,12 @@ class PoseEstimator:
         if not self._tracker.people:
             self._motion.keep(frame)
         self._settle(frame, estimate)
+
+    def _next_part(self, frame: Frame) -> Roi:
+        """The part of the frame whose turn it is to be looked at more closely."""
+        squares = parts.squares(frame, parts.SHARES[0])
+        self._turn = (self._turn + 1) % len(squares)
+        return squares[self._turn]
 
     def _follow(self, frame: Frame, person: Person, estimate: Estimate) -> None:
         region = person.roi

@@ -62,6 +62,11 @@ KEYPOINT_NAMES: tuple[str, ...] = (
 NUM_KEYPOINTS = len(KEYPOINT_NAMES)
 
 LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 11, 12, 23, 24
+_OTHER_SIDE = {"left": "right", "right": "left"}
+# Each keypoint's counterpart on the other side of the body, in the same order.
+MIRRORED: list[int] = [
+    KEYPOINT_NAMES.index("_".join(_OTHER_SIDE.get(word, word) for word in name.split("_"))) for name in KEYPOINT_NAMES
+]
 
 # Which of the 33 are COCO's 17, in COCO's order.
 COCO_KEYPOINTS: tuple[int, ...] = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)

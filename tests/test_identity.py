@@ -9,9 +9,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from simulated_people import World, tracker
 
+from edge.association import same_joints
 from edge.clothes import OTHERS, UNSURE, Outfit, distance, look_at
 from edge.estimator import PoseEstimator
-from edge.pose import Clothes, Orientation
+from edge.pose import KEYPOINT_NAMES, MIRRORED, Clothes, Orientation
 
 SHOULDERS_AND_HIPS = {11: (0.6, 0.3), 12: (0.4, 0.3), 23: (0.58, 0.6), 24: (0.42, 0.6)}
 RED, NAVY, BLACK, GREY = (180, 30, 40), (30, 40, 110), (12, 12, 12), (128, 128, 128)
@@ -184,6 +185,18 @@ def test_an_arm_before_the_chest_changes_nothing():
         world.people[0] = person(400, RED)
         world.pass_time(1)
     assert ids_by_place(world) == ids
+
+
+def test_somebody_seen_the_wrong_way_round_is_the_same():
+    points = np.random.default_rng(0).uniform(300, 500, (33, 2))
+    turned = points[MIRRORED] + 5
+    assert same_joints(points, turned, 200.0)
+    assert not same_joints(points, turned + 40, 200.0)
+    assert [KEYPOINT_NAMES[one] for one in (MIRRORED[0], MIRRORED[9], MIRRORED[11])] == [
+        "nose",
+        "mouth_right",
+        "right_shoulder",
+    ]
 
 
 def test_without_clothes_nobody_is_renamed():

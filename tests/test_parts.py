@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 from conftest import frame, settings
+from simulated_people import detection
 
 from edge import parts
+from edge.acquisition import distinct_detections
 from edge.estimator import PoseEstimator
 
 
@@ -27,6 +29,53 @@ def test_parts_cover_the_whole_frame_with_no_more_than_needed(size, share):
         covered[max(0, math.floor(low[0])) : math.ceil(high[0]), max(0, math.floor(low[1])) : math.ceil(high[1])] = True
     assert covered.all()
     assert len(squares) == math.prod(math.ceil(length / side_px) for length in size)
+
+
+def detectors_squares(estimator, monkeypatch):
+    """What the detector is shown from now on: a list that fills."""
+    shown = []
+    detect = estimator._detector.detect
+
+    def seen(picture, *squares):
+        shown.append(squares)
+        return detect(picture, *squares)
+
+    monkeypatch.setattr(estimator._detector, "detect", seen)
+    return shown
+
+
+def test_while_more_people_are_wanted_a_film_is_searched_in_parts_in_turns(clip_frames, monkeypatch):
+    estimator = PoseEstimator(settings(tracker__max_people=3, tracker__search_interval=0.0))
+    shown = detectors_squares(estimator, monkeypatch)
+    for number in range(4):
+        estimator.process(frame(clip_frames[60 + number], number / 30))
+    squares = parts.squares(frame(clip_frames[60]), parts.SHARES[0])
+    looked = [one for (one,) in filter(None, shown) if one in squares]
+    assert set(looked[:2]) == set(squares[:2])
+    assert len(looked) == 3  # not in the first frame, where nobody was held
+
+
+def test_a_film_of_one_person_is_searched_whole(clip_frames, monkeypatch):
+    estimator = PoseEstimator(settings(tracker__verify_interval=0.01))
+    shown = detectors_squares(estimator, monkeypatch)
+    for number in range(4):
+        estimator.process(frame(clip_frames[60 + number], number / 30))
+    squares = parts.squares(frame(clip_frames[60]), parts.SHARES[0])
+    assert shown
+    assert not [one for looked in shown for one in looked if one in squares]
+
+
+def test_an_empty_room_is_searched_whole(monkeypatch):
+    estimator = PoseEstimator(settings(tracker__max_people=3, tracker__idle_fps=0))
+    shown = detectors_squares(estimator, monkeypatch)
+    for number in range(3):
+        estimator.process(frame(np.full((720, 1280, 3), 90, np.uint8), number / 30))
+    assert shown == [()] * 3
+
+
+def test_of_almost_the_same_detections_the_surest_is_kept():
+    sure, twin, other = detection(600, 300), detection(605, 300, 210, 0.5), detection(700, 300, score=0.4)
+    assert distinct_detections([twin, other, sure]) == [sure, other]
 
 
 def test_somebody_a_sixth_of_the_picture_high_is_found_in_a_picture_by_itself(clip_frames):
