@@ -3,9 +3,10 @@
 The usual way takes the detector's best box at a score of 0.5, looks once, and believes it. Here it is asked for more
 boxes at a lower score. Each is looked at three times, every time from the region that the landmarks of the look before
 describe, and the detector is asked again with a margin round the picture: it is unsure of whom it sees too large or at
-an edge. Of a picture by itself it is shown parts, too: it misses whom it sees too small. What the landmark model does
-not recognise is dropped. Where more frames come, no time is spent on what would change nothing: on a slow board ten
-looks take a second, and whoever walks is somewhere else by then.
+an edge. Of a picture by itself it is shown parts, too: it misses whom it sees too small. Of a film it is shown one part
+in turns, where somebody is held and more people are wanted. What the landmark model does not recognise is dropped.
+Where more frames come, no time is spent on what would change nothing: on a slow board ten looks take a second, and
+whoever walks is somewhere else by then.
 """
 
 import math

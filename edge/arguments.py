@@ -1,8 +1,9 @@
 """What may be written on the command line, and its help."""
 
 import argparse
+import math
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from edge import __version__
 
@@ -70,6 +71,12 @@ def _add_acquisition(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_max_people(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-people", metavar="N", type=_people, help="how many people are looked for, 1 to 5 (tracker.max_people: 1)"
+    )
+
+
 def _add_run(commands: Commands) -> None:
     parser = _add(
         commands,
@@ -82,6 +89,7 @@ def _add_run(commands: Commands) -> None:
     parser.add_argument("--broker", metavar="URL", help="mqtt://HOST[:PORT], or mqtts:// with TLS")
     _add_model_settings(parser)
     _add_acquisition(parser)
+    _add_max_people(parser)
     parser.add_argument("--duration", metavar="S", type=_seconds, help="stop after this many seconds")
     parser.add_argument("--loop", action="store_true", default=None, help="a file starts again at its end")
     parser.add_argument("--realtime", action="store_true", default=None, help="pace a file like a camera")
@@ -113,6 +121,7 @@ def _add_predict(commands: Commands) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="+", help="an image, a folder of images, or a video file")
     _add_model_settings(parser)
     _add_acquisition(parser)
+    _add_max_people(parser)
     parser.add_argument("--world", action="store_true", default=None, help="add world coordinates in metres")
     parser.add_argument("--json", metavar="FILE", help="write all poses to this file; - is standard output")
     parser.add_argument("--draw", metavar="DIR", type=Path, help="write a picture with skeletons for every frame")
@@ -132,7 +141,7 @@ def _add_benchmark(commands: Commands) -> None:
     parser.add_argument("--broker", metavar="URL", help="publish to this broker, not to one of the benchmark's own")
     _add_model_settings(parser)
     parser.add_argument("--frames", metavar="N", type=_frames, default=300, help="frames of the clip (default: 300)")
-    parser.add_argument("--minutes", metavar="N", type=_seconds, default=1.0, help="length of the sustained run (1)")
+    parser.add_argument("--minutes", metavar="N", type=_minutes, default=1.0, help="length of the sustained run (1)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to this file")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write a page with charts to this file")
     parser.add_argument("--compare", metavar="FILE", type=Path, help="compare with a file that --json wrote")
@@ -237,15 +246,30 @@ def _add_snapshot(commands: Commands) -> None:
     parser.add_argument("picture", metavar="OUT.jpg", type=Path, help="the file to write")
 
 
+Number = TypeVar("Number", int, float)
+
+
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ValueError
-    return value
+    return _positive(text, float, "a number of seconds above 0")
+
+
+def _minutes(text: str) -> float:
+    return _positive(text, float, "a number of minutes above 0")
 
 
 def _frames(text: str) -> int:
-    value = int(text)
-    if value < 2:  # the first frame starts the clock
-        raise ValueError
+    return _positive(text, int, "a whole number of at least 2", least=2)  # the first frame starts the clock
+
+
+def _people(text: str) -> int:
+    return _positive(text, int, "a whole number from 1 to 5", most=5)
+
+
+def _positive(text: str, kind: type[Number], expected: str, *, least: float = 0, most: float = math.inf) -> Number:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = kind(-1)
+    if not (0 < value < math.inf and least <= value <= most):
+        raise argparse.ArgumentTypeError(f"given {text!r}, expected {expected}")
     return value

@@ -37,6 +37,8 @@ def parse(url: str) -> Address:
         ConfigError: not of the form mqtt://HOST[:PORT] or mqtts://HOST[:PORT], or with a password in it.
     """
     shown = _without_secret(url)
+    if not url:
+        raise ConfigError(f"mqtt.broker is empty: {EXPECTED}")
     if "://" not in url:
         raise ConfigError(f"mqtt.broker = {shown!r}: {EXPECTED}; did you mean mqtt://{shown}?")
     try:

@@ -34,11 +34,15 @@ class Recording(Protocol):
         name: the path.
         details: what it holds.
         interval_s: usual time from one picture to the next.
+        by_themselves: whether its pictures are no film.
+        file: of images, the name of the last one read.
     """
 
     name: str
     details: str
     interval_s: float
+    by_themselves: bool
+    file: str
 
     def read(self) -> tuple[NDArray[np.uint8], float] | None:
         """The next picture, BGR, shape (H, W, 3), and its time in seconds; None at the end.
@@ -96,6 +100,9 @@ def _look(path: Path) -> None:
 class Video:
     """A video file as a `Recording`."""
 
+    by_themselves = False
+    file = ""
+
     def __init__(self, path: Path, assumed_fps: float) -> None:
         self.name = str(path)
         self._path = path
@@ -137,11 +144,13 @@ class Images:
     """
 
     interval_s = IMAGE_INTERVAL_S
+    by_themselves = True
 
     def __init__(self, name: str, paths: Sequence[Path]) -> None:
         self.name = name
         self.details = f"{len(paths)} images" if len(paths) > 1 else "an image"
         self._paths = paths
+        self.file = ""
         self._next = 0
         self._count = 0
 
@@ -157,6 +166,7 @@ class Images:
                 _log.warning("left out: %s", error)
             else:
                 self._count += 1
+                self.file = self._paths[index].name
                 return image, index * IMAGE_INTERVAL_S
         if self._count == 0:
             raise UnreadableMediaError(f"{self.name}: none of its {len(self._paths)} images can be decoded.")
@@ -177,6 +187,7 @@ class Looped:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self.name, self.details, self.interval_s = recording.name, recording.details, recording.interval_s
+        self.by_themselves, self.file = recording.by_themselves, ""
         self._offset_s = 0.0
         self._last_s = 0.0
 
@@ -190,6 +201,7 @@ class Looped:
                 return None
             self._offset_s = self._last_s + self.interval_s - found[1]
         image, time_s = found
+        self.file = self._recording.file
         self._last_s = time_s + self._offset_s
         return image, self._last_s
 
@@ -207,7 +219,7 @@ class FileSource(Source):
     """Every picture of a recording, as fast as the caller takes them."""
 
     def __init__(self, recording: Recording, settings: CameraSettings) -> None:
-        self.name, self.details = recording.name, recording.details
+        self.name, self.details, self.pictures = recording.name, recording.details, recording.by_themselves
         self._recording = recording
         self._orientation = Orientation(settings.rotate, settings.mirror)
         self._rising = RisingClock()
@@ -234,6 +246,7 @@ class FileSource(Source):
                 self.close()
                 return None
             image, stamp_s = found
+            self.file = self._recording.file
             time_s = self._rising(stamp_s)
             frame = Frame(
                 image=image,

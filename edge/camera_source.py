@@ -43,6 +43,8 @@ class Source(ABC):
         name: what the source is called in logs and messages; without credentials.
         details: what it gives, as found out on opening: size, format, rate.
         live: whether frames come at their own pace, so that late callers lose some.
+        pictures: whether each frame is a picture by itself, so that nobody is followed from one to the next.
+        file: of a folder of images, the name of the one handed over last.
         dropped: frames that arrived and that nobody saw.
         stalls: how often no frame came for `stall_timeout` seconds.
         reopened: how often a lost source was opened again with success.
@@ -51,6 +53,8 @@ class Source(ABC):
     name: str
     details: str = ""
     live: bool = False
+    pictures: bool = False
+    file: str = ""
     dropped: int = 0
     stalls: int = 0
     reopened: int = 0

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from edge.camera import redact
 from edge.config import Settings
 from edge.config_load import Loaded, as_toml
 from edge.errors import EdgePoseError, UsageError
+from edge.output import give_up_stdout
 from edge.service import level_prefix, log_to_journal
 
 Command = Callable[[argparse.Namespace], int]
@@ -34,8 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone (as `| head` does). Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_stdout()
         return 0
 
 
@@ -55,6 +54,7 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
         "model.device": "device",
         "mqtt.broker": "broker",
         "tracker.acquisition": "acquisition",
+        "tracker.max_people": "max_people",
         "pipeline.world": "world",
     }
     return {setting: getattr(options, name, None) for setting, name in names.items()}

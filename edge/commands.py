@@ -60,7 +60,7 @@ class Commands:
         try:
             return Result(ok=True, value=command(payload))
         except MessageError as error:
-            return Result(ok=False, error=f"given {payload!r}; {error}")
+            return Result(ok=False, error=f"given {payload.decode(errors='replace')!r}; {error}")
 
     def _set_enabled(self, payload: bytes) -> bool:
         values = {ON: True, OFF: False, b"true": True, b"false": False}

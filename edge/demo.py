@@ -19,9 +19,10 @@ from edge import sample
 from edge.config import Settings
 from edge.demo_broker import DemoBroker
 from edge.draw import draw_poses, upright_bgr
-from edge.errors import BrokerError
+from edge.errors import BrokerError, UsageError
 from edge.estimator import Estimate
 from edge.messages import PoseMessage
+from edge.output import give_up_stdout
 from edge.pipeline import Controls, Figures
 from edge.pose import KEYPOINT_NAMES, Frame
 from edge.publisher import Publisher
@@ -46,8 +47,11 @@ def demo(settings: Settings, picture: Path) -> int:
         Exit status: 0 if pose messages arrived, 1 if none did.
 
     Raises:
+        UsageError: the picture's folder is not there.
         EdgePoseError: the source, a model or the broker fails.
     """
+    if not picture.absolute().parent.is_dir():
+        raise UsageError(f"--picture {picture}: there is no such folder")
     # What arrives is the demo's output; the log of a quiet connection would only be in its way.
     logging.getLogger("edge").setLevel(logging.WARNING)
     if settings.camera.source == "sample":
@@ -106,9 +110,15 @@ class Printer(threading.Thread):
             if message is not None:
                 self.received += 1
                 self._arrivals.append(time.monotonic())
-                print(self._line(message), flush=True)
+                self._print(self._line(message))
             elif ending:
                 return
+
+    def _print(self, line: str) -> None:
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:
+            give_up_stdout()
 
     def _line(self, message: PoseMessage) -> str:
         elapsed_s = self._arrivals[-1] - self._arrivals[0]

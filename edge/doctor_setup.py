@@ -22,6 +22,8 @@ from edge.errors import (
     BrokerRefusedError,
     MissingDependencyError,
     SourceError,
+    SourceNotFoundError,
+    UnreadableMediaError,
 )
 from edge.finding import Finding, ask, ok, problem, warning
 from edge.mqtt import ProtocolRefusedError
@@ -59,6 +61,8 @@ def cameras(settings: Settings) -> Iterator[Finding]:
         mend = denied or (f"set camera.source to a camera that is there: {there}" if found else plug_in)
         if settings.camera.source.lower().startswith(("rtsp", "http")):
             mend = "mend the address or the camera; `edge-pose snapshot` tries it again"
+        elif isinstance(error, UnreadableMediaError | SourceNotFoundError) and Path(source).suffix:
+            mend = "set camera.source to a file that is there and can be decoded"
         yield problem("camera", str(error), mend)
 
 
@@ -160,8 +164,12 @@ def broker(settings: Settings) -> Iterator[Finding]:
         mend = f"set mqtt.username, and put the password into {SERVICE_PASSWORD} or the file of mqtt.password_file"
         yield warning("broker", str(error), mend)
     except BrokerError as error:
-        mend = "set mqtt.broker to where it is, and mqtt.ca_file if it has an authority of its own"
-        mend += "; for a broker on this machine: sudo apt install -y mosquitto"
+        if mqtt.broker.startswith("mqtts"):
+            mend = (
+                "set mqtt.ca_file if the broker has an authority of its own, or mqtt.broker to mqtt:// if it has no TLS"
+            )
+        else:
+            mend = "set mqtt.broker to where it is; for a broker on this machine: sudo apt install -y mosquitto"
         yield warning("broker", f"{error} (`run` goes on without it and tries again)", mend)
     else:
         yield ok(

@@ -147,6 +147,8 @@ class PoseEstimator:
             patient: whether there will be more frames, so that who is in doubt can be looked at again.
         """
         detections = self._detect(frame, estimate)
+        # Who is far away is too small in the whole frame. An empty room is searched whole: parts hold more that looks
+        # like somebody (docs/benchmark.md).
         if patient and self._several and self._tracker.people:
             detections = distinct_detections([*detections, *self._detect(frame, estimate, self._next_part(frame))])
         estimate.search_due, estimate.detector_ran = False, True

@@ -166,7 +166,8 @@ class ModelStore:
                 raise ModelNotFoundError(
                     f"{self.path(entry)} was compiled from another version of {plain.file}; compile it again. {how}"
                 )
-        raise ModelNotFoundError(f"no {role} model {variant} in {self.directory} is compiled for the Edge TPU. {how}")
+        name = role if variant == role else f"{role} model {variant}"
+        raise ModelNotFoundError(f"no {name} in {self.directory} is compiled for the Edge TPU. {how}")
 
     def read(self, entry: Entry) -> bytes:
         """The model file's bytes, their sum checked.

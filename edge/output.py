@@ -1,6 +1,7 @@
 """Files that commands write: looked at before any work is done, and never left half written."""
 
 import os
+import sys
 from pathlib import Path
 
 from edge.errors import EdgePoseError, UsageError
@@ -14,6 +15,11 @@ def check_file(path: Path, option: str) -> None:
     """
     if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
         raise UsageError(f"{option} {path}: expected a file in an existing folder that can be written")
+
+
+def give_up_stdout() -> None:
+    """Nobody reads our output any more (as after `| head`): what else is printed goes nowhere, without a complaint."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def write_file(path: Path, content: bytes) -> None:

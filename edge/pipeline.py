@@ -162,7 +162,10 @@ class Pipeline:
             self.controls.redetect.clear()
             self._estimator.forget()
         age_s = monotonic() - frame.available_s
-        estimate = self._estimator.follow(frame)
+        if self._source.pictures:
+            estimate = self._estimator.process(frame, alone=True)
+        else:
+            estimate = self._estimator.follow(frame)
         # Searching takes several looks: tens of milliseconds, on a slow board tenths of a second. At a live source
         # those who are held do not wait for it, and whoever is found by it is told of with the next frame.
         told = self._source.live and bool(estimate.poses)

@@ -26,6 +26,7 @@ class FrameResult(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         frame: its number.
         time: seconds.
+        file: of a folder of pictures, which one it is.
         poses: the people in it.
         quality: of each of them, in a video: how much the keypoints tremble, and how late they are.
     """
@@ -33,6 +34,7 @@ class FrameResult(msgspec.Struct, frozen=True, omit_defaults=True):
     frame: int
     time: float
     poses: list[PoseEntry]
+    file: str = ""
     quality: list[PoseQuality] = []
 
 
@@ -67,15 +69,18 @@ def predict(paths: Sequence[str], settings: Settings, outputs: Outputs) -> int:
         results[path] = []
         try:
             meter = QualityMeter()
-            for frame, poses in _poses_of(path, settings, estimator):
+            for frame, poses, file in _poses_of(path, settings, estimator):
                 entries = [pose_entry(pose, frame, world=settings.pipeline.world) for pose in poses]
                 quality = [] if _is_pictures(path) else meter.see(poses, frame.time_s)
-                results[path].append(FrameResult(frame.number, round(frame.time_s, 6), entries, quality))
+                results[path].append(FrameResult(frame.number, round(frame.time_s, 6), entries, file, quality))
                 if outputs.draw_directory:
                     _draw(outputs.draw_directory / f"{name}-{frame.number:06d}.jpg", frame, poses)
         except EdgePoseError as error:
             print(f"edge-pose: {error}", file=sys.stderr)
             status = error.exit_status
+            if not results[path]:
+                del results[path]  # nothing is known of it, which is not that nobody is there
+                continue
         if outputs.json_file != "-":
             print(_summary(path, results[path]))
     if outputs.json_file:
@@ -83,14 +88,19 @@ def predict(paths: Sequence[str], settings: Settings, outputs: Outputs) -> int:
     return status
 
 
-def _poses_of(path: str, settings: Settings, estimator: PoseEstimator) -> Iterator[tuple[Frame, list[Pose]]]:
+def _poses_of(path: str, settings: Settings, estimator: PoseEstimator) -> Iterator[tuple[Frame, list[Pose], str]]:
+    """Each frame, who is in it, and of a folder the picture's name."""
     camera = msgspec.structs.replace(settings.camera, source=path, loop=False, realtime=False)
     estimator.forget()
     with open_source(camera) as source:
         if source.live:
             raise UsageError(f"{path}: predict takes pictures, folders and video files; for a live source use run")
         for frame in source:
-            yield frame, estimator.process(frame, alone=_is_pictures(path)).poses
+            yield (
+                frame,
+                estimator.process(frame, alone=source.pictures).poses,
+                source.file if Path(path).is_dir() else "",
+            )
 
 
 def _is_pictures(path: str) -> bool:

@@ -64,7 +64,7 @@ def _look(settings: Settings) -> tuple[NDArray[np.uint8], list[Pose]]:
             elapsed_s = time.monotonic() - start_s
             if source.live and elapsed_s < SETTLE_S:
                 continue
-            poses = estimator.process(frame).poses
+            poses = estimator.process(frame, alone=source.pictures).poses
             best = upright_bgr(frame), poses
             if poses or elapsed_s > LONGEST_S:
                 break

@@ -86,6 +86,6 @@ def test_somebody_a_sixth_of_the_picture_high_is_found_in_a_picture_by_itself(cl
     far = cv2.resize(close, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     picture = np.full((720, 1280, 3), 127, np.uint8)
     picture[300 : 300 + len(far), 200 : 200 + far.shape[1]] = far
-    assert estimator.process(frame(picture)).poses == []  # in a film the detector sees the whole frame only
+    assert estimator.process(frame(picture)).poses == []  # in a film an empty frame is searched whole
     poses = estimator.process(frame(picture), alone=True).poses
     assert np.ptp(poses[0].keypoints_px[:, 1]) == pytest.approx(130, rel=0.2)

@@ -93,6 +93,7 @@ class Frames:
 
     def __init__(self, count):
         self.left, self.ended, self.live, self.interval_s, self.number = count, False, False, 0.0, 0
+        self.pictures = False
 
     def read(self, timeout_s):
         assert timeout_s < 1  # a loop that waits longer would be deaf to being stopped

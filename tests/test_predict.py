@@ -113,7 +113,45 @@ def test_a_bad_file_is_named_and_the_others_are_still_done(folder, name, tmp_pat
     assert done.returncode == 1
     assert name in done.stderr
     assert "Traceback" not in done.stderr
-    assert len(json.loads(out.read_text())[str(folder / "person.png")][0]["poses"]) == 1
+    # Nothing is known of the bad one, which is not that nobody is there.
+    assert len(done.stdout.splitlines()) == 1
+    ((path, (entry,)),) = json.loads(out.read_text()).items()
+    assert path == str(folder / "person.png")
+    assert len(entry["poses"]) == 1
+
+
+def test_the_pictures_of_a_folder_keep_their_names(folder, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name, source in (("1.png", "person.png"), ("2.jpg", "text.jpg"), ("3.png", "grey.png")):
+        (pictures / name).write_bytes((folder / source).read_bytes())
+    out = tmp_path / "out.json"
+    assert edge_pose("predict", pictures, "--json", out).returncode == 0
+    (entries,) = json.loads(out.read_text()).values()
+    assert [entry["file"] for entry in entries] == ["1.png", "3.png"]
+
+
+def test_of_several_people_as_many_are_found_as_are_asked_for(folder, tmp_path):
+    person = cv2.imread(str(folder / "person.png"))
+    cv2.imwrite(str(tmp_path / "two.png"), np.hstack([person, person[:, ::-1]]))
+    assert "1 person" in edge_pose("predict", tmp_path / "two.png").stdout
+    assert "2 people" in edge_pose("predict", tmp_path / "two.png", "--max-people", "2").stdout
+
+
+def test_a_picture_is_looked_at_by_itself_whatever_looks_at_it(folder, tmp_path):
+    picture, target = folder / "person.png", tmp_path / "aim.jpg"
+    assert "1 person" in edge_pose("snapshot", target, "--source", picture).stdout
+    ran = edge_pose("run", "--source", picture, "--broker", "mqtt://127.0.0.1:1", "--print")
+    assert ran.returncode == 0
+    (message,) = map(json.loads, ran.stdout.splitlines())
+    assert len(message["poses"]) == 1
+
+
+def test_a_demo_whose_reader_goes_ends_quietly(tmp_path):
+    command = f"{sys.executable} -m edge demo --picture {tmp_path / 'demo.jpg'} | head -8"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+    assert len(done.stdout.splitlines()) == 8
+    assert "Traceback" not in done.stderr
 
 
 def test_an_output_that_cannot_be_written_is_found_before_any_work(folder):
@@ -128,7 +166,11 @@ WRONG = {
     "model": (["run", "--model", "gigantic"], 2, "expected one of lite, full, heavy"),
     "source": (["run", "--source", "no-such-file.mp4"], 1, "no-such-file.mp4"),
     "device": (["predict", "--device", "edgetpu", "x.png"], 1, "edgetpu"),
-    "duration": (["run", "--duration", "-3"], 2, "--duration"),
+    "duration": (["run", "--duration", "-3"], 2, "--duration: given '-3', expected a number of seconds above 0"),
+    "frames": (["benchmark", "--frames", "x"], 2, "--frames: given 'x', expected a whole number of at least 2"),
+    "people": (["predict", "--max-people", "9", "x.png"], 2, "--max-people: given '9', expected a whole number from 1"),
+    "picture": (["demo", "--picture", "/nowhere/x.jpg"], 2, "/nowhere/x.jpg: there is no such folder"),
+    "no broker": (["run", "--broker", ""], 2, "mqtt.broker is empty"),
     "config": (["run", "--config", "no-such.toml"], 78, "no-such.toml"),
     "command": (["jump"], 2, "jump"),
     "nothing": ([], 2, "COMMAND"),
