@@ -90,7 +90,10 @@ def run_loop(
             if started:
                 started(publisher)
             pipeline = _assembled(settings, estimator, source, publisher, controls, service, consumers, observers)
-            return pipeline.run(duration_s)
+            figures = pipeline.run(duration_s)
+            if figures.messages and not publisher.state.connections:
+                _log.warning("no message was delivered: there was never a connection to %s", settings.mqtt.broker)
+            return figures
     finally:
         publisher.close()
 

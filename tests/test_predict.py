@@ -143,6 +143,7 @@ def test_a_picture_is_looked_at_by_itself_whatever_looks_at_it(folder, tmp_path)
     assert "1 person" in edge_pose("snapshot", target, "--source", picture).stdout
     ran = edge_pose("run", "--source", picture, "--broker", "mqtt://127.0.0.1:1", "--print")
     assert ran.returncode == 0
+    assert "no message was delivered: there was never a connection to mqtt://127.0.0.1:1" in ran.stderr
     (message,) = map(json.loads, ran.stdout.splitlines())
     assert len(message["poses"]) == 1
 
