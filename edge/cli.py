@@ -115,6 +115,7 @@ def _config(options: argparse.Namespace) -> int:
         sys.stdout.write(as_toml(_without_secrets(loaded)))
     else:
         broker.check(loaded.settings.mqtt)  # its files, which `run` would stumble over
+        validate.check_models(loaded.settings.model)
         print("The settings are right.")
     return 0
 

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from edge import broker, camera, config_load
+from edge.config import ModelSettings
 from edge.config_load import COMMAND_LINE, Loaded
 from edge.errors import ConfigError, UsageError
+from edge.manifest import ModelStore
 from edge.runtime import check_precision
 
 
@@ -31,3 +33,15 @@ def load(config_file: Path | None = None, overrides: Mapping[str, Any] | None = 
             kind = UsageError if origin == COMMAND_LINE else ConfigError
             raise kind(f"{origin}: {error}") from None
     return loaded
+
+
+def check_models(wanted: ModelSettings) -> None:
+    """Look whether the models that `run` would load are there; no runtime is needed for it.
+
+    Raises:
+        ModelError: the folder has no manifest, or the landmark model no file.
+    """
+    store = ModelStore(Path(wanted.directory) if wanted.directory else None)
+    own = [one for one in store.manifest.models if (one.role, one.variant) == ("landmarks", wanted.model)]
+    if not any(store.path(entry).exists() for entry in own):
+        store.read(own[0] if own else store.find("landmarks", wanted.model, wanted.precision))  # says what is missing

@@ -43,7 +43,8 @@ class Device:
         latency_ms = self.latency_ms if self.poses_s else health.latency_ms.p50
         # Counted over the time since the oldest pose of the window, so that a new stream does not look slow at first.
         rate = len(self.poses_s) / max(now_s - self.poses_s[0], 1.0) if self.poses_s else 0.0
-        model = ", ".join(model.name for model in self.info.models if model.role == "landmarks") if self.info else ""
+        models = [model for model in self.info.models if model.role == "landmarks"] if self.info else []
+        model = ", ".join(model.name.removeprefix("pose_landmark_") for model in models)
         return [
             name,
             self.status + (" (paused)" if not health.enabled else ""),

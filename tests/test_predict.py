@@ -232,6 +232,19 @@ def test_config_check_looks_at_what_run_would_stumble_over(tmp_path, wrong, name
     assert named in done.stderr
 
 
+def test_config_check_looks_for_the_models(tmp_path):
+    done = edge_pose("config", "check", environment={"EDGE_POSE_MODEL_DIRECTORY": str(tmp_path)})
+    assert done.returncode == 1
+    assert "there is no manifest.toml" in done.stderr
+    (tmp_path / "manifest.toml").write_bytes((bundled_directory() / "manifest.toml").read_bytes())
+    for model in ("lite", "heavy"):
+        chosen = {"EDGE_POSE_MODEL_DIRECTORY": str(tmp_path), "EDGE_POSE_MODEL_MODEL": model}
+        done = edge_pose("config", "check", environment=chosen)
+        assert done.returncode == 1
+        assert f"pose_landmark_{model}" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_a_mark_before_the_first_line_is_no_mistake(tmp_path):
     path = tmp_path / "config.toml"
     path.write_text("[camera]\nrotate = 90\n", encoding="utf-8-sig")

@@ -23,7 +23,7 @@ def feed(fleet: Fleet, topic: str, payload: bytes, now_s: float = 0.0) -> None:
 def test_a_line_tells_how_a_device_is() -> None:
     fleet = Fleet("home/cams")
     models: tuple[ModelInfo, ...] = (ModelInfo(role="detector", name="detector", precision="int8"),)
-    models += (ModelInfo(role="landmarks", name="lite", precision="int8"),)
+    models += (ModelInfo(role="landmarks", name="pose_landmark_lite", precision="int8"),)
     health = Health(
         time=1.0, fps=14.6, latency_ms=Percentiles(p50=61.0), temperature_c=58.4, throttled=["under-voltage"]
     )
