@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.pose import Clothes, ColorOrder
+from edge.pose import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, Clothes, ColorOrder
 
-# Shoulders and hips: the torso's corners.
-_CORNERS: Final = [11, 12, 23, 24]
+# The torso's corners.
+TORSO: Final = [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]
 # Where the torso is looked at: shares of the way from one shoulder to the other, and from shoulders to hips, for its
 # upper and its lower half. The margins keep clear of the background.
 _ACROSS: Final = (0.2, 0.4, 0.6, 0.8)
@@ -54,7 +54,7 @@ def look_at(crop: NDArray[np.uint8], order: ColorOrder, points_norm: NDArray[np.
         points_norm: landmarks in units of the crop's side, shape (33, 2) or longer.
     """
     side = crop.shape[0]
-    corners = points_norm[_CORNERS]
+    corners = points_norm[TORSO]
     places = np.fmin(np.fmax(_PLACES @ corners * side, 0), side - 1).astype(np.intp)  # a place that is none is 0
     halves = crop.reshape(-1, 3)[places @ (1, side)].reshape(2, -1, 3).mean(axis=1)
     if order == "BGR":
@@ -103,6 +103,10 @@ class Outfit:
         if self._seen_s[side]:
             steps = step_s / min(self._seen_s[side], USUALLY_S)
             self._usual[side] = _towards(usual, clothes.colours, steps)
+
+    def look_away(self) -> None:
+        """The person is hidden: what was strange before may have been whoever hides them."""
+        self.strange_since_s = math.inf
 
     def lately(self) -> Clothes | None:
         """What was seen in the last moments."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import roi
-from edge.clothes import look_at
+from edge.clothes import TORSO, look_at
 from edge.logistic import sigmoid
 from edge.pose import NUM_KEYPOINTS, Clothes, ColorOrder, Frame, Landmarks, Roi
 from edge.runtime import Model
@@ -91,6 +91,7 @@ class LandmarkModel:
         self._world = world
         self._wants_clothes = clothes
         self._color: ColorOrder = "BGR"
+        self._frame_px = 0, 0
         self._crop = np.zeros((model.input_size_px, model.input_size_px, 3), dtype=np.uint8)
         # The float models have all five values in one output; integer ones need a scale for each unit.
         self._joined = model.has_output("landmarks")
@@ -101,7 +102,8 @@ class LandmarkModel:
         """Sample the region into the model's input."""
         roi.sample(frame, region, self._crop, zero_border=False)
         self._model.set_image(self._crop, frame.color)
-        self._color = frame.color
+        if self._wants_clothes:
+            self._color, self._frame_px = frame.color, (frame.width_px, frame.height_px)
 
     def infer(self, region: Roi) -> Landmarks:
         """The landmarks of the person in the region that was loaded, in frame px.
@@ -121,7 +123,7 @@ class LandmarkModel:
         presence = float(self._model.output("presence").reshape(-1)[0])
         peaks = sigmoid(self._model.highest("heatmap")[:NUM_KEYPOINTS])
         auxiliary = points[NUM_KEYPOINTS:]
-        world, clothes = self._read_world(region), self._clothes(refined)
+        world, clothes = self._read_world(region), self._clothes(refined, points)
         return Landmarks(presence, self._read_person(), peaks, keypoints, auxiliary, world, clothes)
 
     def _read_landmarks(self) -> NDArray[np.float32]:
@@ -134,8 +136,13 @@ class LandmarkModel:
             raw[:, column] = self._model.output(name).reshape(-1)[:USED_LANDMARKS]
         return raw
 
-    def _clothes(self, points_norm: NDArray[np.float32]) -> Clothes | None:
-        return look_at(self._crop, self._color, points_norm) if self._wants_clothes else None
+    def _clothes(self, points_norm: NDArray[np.float32], points_px: NDArray[np.float32]) -> Clothes | None:
+        if not self._wants_clothes:
+            return None
+        torso_px = points_px[TORSO]
+        if not ((torso_px >= 0) & (torso_px <= self._frame_px)).all():
+            return None  # what is outside of the frame is its edge's colour
+        return look_at(self._crop, self._color, points_norm)
 
     def _read_person(self) -> float:
         return float(self._model.output("person").reshape(-1)[0]) if self._judges else 0.0

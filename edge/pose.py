@@ -213,7 +213,7 @@ class Landmarks:
         auxiliary_px: shape (2, 2), float32: the two landmarks from which the next frame's ROI is made (mid-hip
             centre, full-body scale point).
         world_m: shape (33, 3), float32, or None if it was not asked for.
-        clothes: what the person wears, or None if it was not asked for.
+        clothes: what the person wears, or None if it was not asked for or the torso is not all in the frame.
     """
 
     presence: float

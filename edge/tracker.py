@@ -221,7 +221,9 @@ class Tracker:
             return False
         person.roi, person.last, person.seen_s = next_roi, seen, time_s
         person.trail.add(time_s, next_roi)
-        if seen.found.clothes is not None and not self._hidden(person):
+        if seen.found.clothes is None or self._hidden(person):
+            person.outfit.look_away()
+        else:
             person.outfit.see(seen.found.clothes, time_s)
         return True
 

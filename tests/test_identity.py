@@ -9,6 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from simulated_people import World, tracker
 
+from edge import roi
 from edge.association import same_joints
 from edge.clothes import OTHERS, UNSURE, Outfit, distance, look_at
 from edge.estimator import PoseEstimator
@@ -241,6 +242,17 @@ def test_clothes_in_a_real_picture_are_the_same_in_any_order_of_channels_and_tur
     for look in looks[1:]:
         np.testing.assert_allclose(look.colours, looks[0].colours, atol=1)
     assert len({look.from_front for look in looks}) == 1
+
+
+def test_of_somebody_half_out_of_the_frame_no_clothes_are_seen(clip_frames):
+    estimator = PoseEstimator(settings(tracker__max_people=2))
+    estimator.process(frame(clip_frames[60]), alone=False)
+    (person,) = estimator._tracker.people
+    middle = int(person.roi.x_px)
+    cut = np.ascontiguousarray(clip_frames[60][:, middle:])
+    region = roi.Roi(0.0, person.roi.y_px, person.roi.side_px, person.roi.rotation_rad)
+    estimator._landmarks.load(frame(cut), region)
+    assert estimator._landmarks.infer(region).clothes is None
 
 
 def test_clothes_are_not_looked_at_where_one_person_is_followed(clip_frames):
