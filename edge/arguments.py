@@ -123,7 +123,11 @@ def _add_predict(commands: Commands) -> None:
     _add_acquisition(parser)
     _add_max_people(parser)
     parser.add_argument("--world", action="store_true", default=None, help="add world coordinates in metres")
-    parser.add_argument("--json", metavar="FILE", help="write all poses to this file; - is standard output")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write a list of frames for each PATH to this file, poses as in docs/mqtt.md; - is standard output",
+    )
     parser.add_argument("--draw", metavar="DIR", type=Path, help="write a picture with skeletons for every frame")
 
 
