@@ -1,6 +1,7 @@
 """What may be written on the command line, and its help."""
 
 import argparse
+import contextlib
 import math
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -270,10 +271,8 @@ def _people(text: str) -> int:
 
 
 def _positive(text: str, kind: type[Number], expected: str, *, least: float = 0, most: float = math.inf) -> Number:
-    try:
+    with contextlib.suppress(ValueError):
         value = kind(text)
-    except ValueError:
-        value = kind(-1)
-    if not (0 < value < math.inf and least <= value <= most):
-        raise argparse.ArgumentTypeError(f"given {text!r}, expected {expected}")
-    return value
+        if 0 < value < math.inf and least <= value <= most:
+            return value
+    raise argparse.ArgumentTypeError(f"given {text!r}, expected {expected}")

@@ -35,7 +35,7 @@ class Recording(Protocol):
         details: what it holds.
         interval_s: usual time from one picture to the next.
         by_themselves: whether its pictures are no film.
-        file: of images, the name of the last one read.
+        file: of a folder of images, the name of the last one read.
     """
 
     name: str
@@ -166,7 +166,7 @@ class Images:
                 _log.warning("left out: %s", error)
             else:
                 self._count += 1
-                self.file = self._paths[index].name
+                self.file = self._paths[index].name if str(self._paths[index]) != self.name else ""
                 return image, index * IMAGE_INTERVAL_S
         if self._count == 0:
             raise UnreadableMediaError(f"{self.name}: none of its {len(self._paths)} images can be decoded.")

@@ -7,10 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.pose import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, Clothes, ColorOrder
+from edge.pose import TORSO, Clothes, ColorOrder
 
-# The torso's corners.
-TORSO: Final = [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]
 # Where the torso is looked at: shares of the way from one shoulder to the other, and from shoulders to hips, for its
 # upper and its lower half. The margins keep clear of the background.
 _ACROSS: Final = (0.2, 0.4, 0.6, 0.8)
@@ -76,24 +74,25 @@ class Outfit:
 
     Attributes:
         strange_since_s: since when they have worn something else; infinite if they do not.
+        lately: what was seen in the last moments.
     """
 
     strange_since_s: float = math.inf
+    lately: Clothes | None = None
     _usual: dict[bool, NDArray[np.float64]] = field(default_factory=dict)
     _seen_s: dict[bool, float] = field(default_factory=lambda: {False: 0.0, True: 0.0})
-    _lately: Clothes | None = None
     _time_s: float = 0.0
 
     def see(self, clothes: Clothes, time_s: float) -> None:
         """Take note of a look at a person whom nobody hides."""
-        step_s = min(max(time_s - self._time_s, 0.0), _LONGEST_STEP_S) if self._lately else 0.0
+        step_s = min(max(time_s - self._time_s, 0.0), _LONGEST_STEP_S) if self.lately else 0.0
         self._time_s = time_s
-        if self._lately and self._lately.from_front == clothes.from_front:
-            mean = _towards(self._lately.colours, clothes.colours, step_s / LATELY_S)
-            self._lately = Clothes(mean, clothes.from_front)
+        if self.lately and self.lately.from_front == clothes.from_front:
+            mean = _towards(self.lately.colours, clothes.colours, step_s / LATELY_S)
+            self.lately = Clothes(mean, clothes.from_front)
         else:
-            self._lately = clothes
-        if self.apart(self._lately) > OTHERS:
+            self.lately = clothes
+        if self.apart(self.lately) > OTHERS:
             self.strange_since_s = min(self.strange_since_s, time_s)
             return
         self.strange_since_s = math.inf
@@ -108,13 +107,9 @@ class Outfit:
         """The person is hidden: what was strange before may have been whoever hides them."""
         self.strange_since_s = math.inf
 
-    def lately(self) -> Clothes | None:
-        """What was seen in the last moments."""
-        return self._lately
-
     def begin_again(self) -> None:
         """Forget the last moments, not what is usual: the same person is back."""
-        self.strange_since_s, self._lately = math.inf, None
+        self.strange_since_s, self.lately = math.inf, None
 
     def apart(self, clothes: Clothes | None) -> float:
         """How far clothes are from this person's, grey levels; `UNSURE` where that cannot be told."""

@@ -19,10 +19,10 @@ from edge import sample
 from edge.config import Settings
 from edge.demo_broker import DemoBroker
 from edge.draw import draw_poses, upright_bgr
-from edge.errors import BrokerError, UsageError
+from edge.errors import BrokerError
 from edge.estimator import Estimate
 from edge.messages import PoseMessage
-from edge.output import give_up_stdout
+from edge.output import check_folder, give_up_stdout
 from edge.pipeline import Controls, Figures
 from edge.pose import KEYPOINT_NAMES, Frame
 from edge.publisher import Publisher
@@ -50,8 +50,7 @@ def demo(settings: Settings, picture: Path) -> int:
         UsageError: the picture's folder is not there.
         EdgePoseError: the source, a model or the broker fails.
     """
-    if not picture.absolute().parent.is_dir():
-        raise UsageError(f"--picture {picture}: there is no such folder")
+    check_folder(picture, f"--picture {picture}")
     # What arrives is the demo's output; the log of a quiet connection would only be in its way.
     logging.getLogger("edge").setLevel(logging.WARNING)
     if settings.camera.source == "sample":

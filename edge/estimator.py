@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
 
@@ -157,7 +157,7 @@ class PoseEstimator:
             self._weights,
             self._tracker.rules.min_presence,
             lambda region: self._look(frame, region, estimate),
-            lambda *squares: self._detect(frame, estimate, *squares),
+            partial(self._detect, frame, estimate),
         )
         for person in self._tracker.search(detections, finder, frame.time_s, patient=patient):
             found = self._smoothed(person.id, person.last.found, frame.time_s, estimate)

@@ -104,7 +104,7 @@ def recognise(people: list[Person], memory: Memory, ids: Iterator[int], time_s: 
     for person in strange:  # all of them first: two may have been taken for each other
         memory.keep(person)
     for person in strange:
-        known = memory.recall(person.roi, person.outfit.lately(), time_s)
+        known = memory.recall(person.roi, person.outfit.lately, time_s)
         if known is None and time_s - person.outfit.strange_since_s < CHANGED_S and memory.withdraw(person.id):
             continue
         person.trail = person.trail.since(person.outfit.strange_since_s)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge import roi
-from edge.clothes import TORSO, look_at
+from edge.clothes import look_at
 from edge.logistic import sigmoid
-from edge.pose import NUM_KEYPOINTS, Clothes, ColorOrder, Frame, Landmarks, Roi
+from edge.pose import NUM_KEYPOINTS, TORSO, Clothes, ColorOrder, Frame, Landmarks, Roi
 from edge.runtime import Model
 
 # The model has 39 landmarks of x, y, z, visibility logit, presence logit; 33 and 34 are auxiliary, the rest unused.

@@ -17,6 +17,16 @@ def check_file(path: Path, option: str) -> None:
         raise UsageError(f"{option} {path}: expected a file in an existing folder that can be written")
 
 
+def check_folder(path: Path, shown: str) -> None:
+    """Make sure that the folder of a file that will be written is there.
+
+    Raises:
+        UsageError: it is not; names the file as `shown`.
+    """
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{shown}: there is no such folder")
+
+
 def give_up_stdout() -> None:
     """Nobody reads our output any more (as after `| head`): what else is printed goes nowhere, without a complaint."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

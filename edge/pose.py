@@ -62,6 +62,8 @@ KEYPOINT_NAMES: tuple[str, ...] = (
 NUM_KEYPOINTS = len(KEYPOINT_NAMES)
 
 LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 11, 12, 23, 24
+# The torso's corners.
+TORSO: list[int] = [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]
 _OTHER_SIDE = {"left": "right", "right": "left"}
 # Each keypoint's counterpart on the other side of the body, in the same order.
 MIRRORED: list[int] = [

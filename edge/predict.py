@@ -9,7 +9,7 @@ import cv2
 import msgspec
 
 from edge.camera import open_source
-from edge.camera_images import IMAGE_SUFFIXES
+from edge.camera_source import Source
 from edge.config import Settings
 from edge.draw import draw_poses, upright_bgr
 from edge.errors import EdgePoseError, UsageError
@@ -69,10 +69,10 @@ def predict(paths: Sequence[str], settings: Settings, outputs: Outputs) -> int:
         results[path] = []
         try:
             meter = QualityMeter()
-            for frame, poses, file in _poses_of(path, settings, estimator):
+            for source, frame, poses in _poses_of(path, settings, estimator):
                 entries = [pose_entry(pose, frame, world=settings.pipeline.world) for pose in poses]
-                quality = [] if _is_pictures(path) else meter.see(poses, frame.time_s)
-                results[path].append(FrameResult(frame.number, round(frame.time_s, 6), entries, file, quality))
+                quality = [] if source.pictures else meter.see(poses, frame.time_s)
+                results[path].append(FrameResult(frame.number, round(frame.time_s, 6), entries, source.file, quality))
                 if outputs.draw_directory:
                     _draw(outputs.draw_directory / f"{name}-{frame.number:06d}.jpg", frame, poses)
         except EdgePoseError as error:
@@ -88,23 +88,14 @@ def predict(paths: Sequence[str], settings: Settings, outputs: Outputs) -> int:
     return status
 
 
-def _poses_of(path: str, settings: Settings, estimator: PoseEstimator) -> Iterator[tuple[Frame, list[Pose], str]]:
-    """Each frame, who is in it, and of a folder the picture's name."""
+def _poses_of(path: str, settings: Settings, estimator: PoseEstimator) -> Iterator[tuple[Source, Frame, list[Pose]]]:
     camera = msgspec.structs.replace(settings.camera, source=path, loop=False, realtime=False)
     estimator.forget()
     with open_source(camera) as source:
         if source.live:
             raise UsageError(f"{path}: predict takes pictures, folders and video files; for a live source use run")
         for frame in source:
-            yield (
-                frame,
-                estimator.process(frame, alone=source.pictures).poses,
-                source.file if Path(path).is_dir() else "",
-            )
-
-
-def _is_pictures(path: str) -> bool:
-    return Path(path).is_dir() or Path(path).suffix.lower() in IMAGE_SUFFIXES
+            yield source, frame, estimator.process(frame, alone=source.pictures).poses
 
 
 def _check_outputs(outputs: Outputs) -> None:

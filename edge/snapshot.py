@@ -13,6 +13,7 @@ from edge.config import Settings
 from edge.draw import draw_poses, upright_bgr
 from edge.errors import SourceError, UsageError
 from edge.estimator import PoseEstimator
+from edge.output import check_folder
 from edge.pose import Pose
 
 # A camera needs about a second to find exposure and white balance; a person who comes into view is waited for a little.
@@ -38,8 +39,7 @@ def snapshot(settings: Settings, target: Path) -> int:
     """
     if target.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         raise UsageError(f"{target}: expected a name that ends in .jpg or .png")
-    if not target.absolute().parent.is_dir():
-        raise UsageError(f"{target}: there is no such folder")
+    check_folder(target, str(target))
     picture, poses = _look(settings)
     draw_poses(picture, poses, regions=True)
     if not cv2.imwrite(str(target), picture):

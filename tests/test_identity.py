@@ -49,14 +49,15 @@ def worn(*looks, seconds=1.0, start_s=0.0):
 
 def test_colours_are_those_of_the_torso_half_by_half():
     colours = look_at(crop(RED, NAVY), "RGB", points()).colours
-    np.testing.assert_allclose(colours[0], [sum(RED) / 6, 150, 65], atol=1e-9)
-    np.testing.assert_allclose(colours[1], [sum(NAVY) / 6, -10, -75], atol=1e-9)
+    assert colours[0] == pytest.approx([sum(RED) / 6, 150, 65], rel=1e-7, abs=1e-9)
+    assert colours[1] == pytest.approx([sum(NAVY) / 6, -10, -75], rel=1e-7, abs=1e-9)
 
 
 def test_the_order_of_the_channels_does_not_matter():
     image = crop(RED, NAVY)
     swapped = np.ascontiguousarray(image[..., ::-1])
-    np.testing.assert_array_equal(look_at(image, "RGB", points()).colours, look_at(swapped, "BGR", points()).colours)
+    rgb, bgr = look_at(image, "RGB", points()), look_at(swapped, "BGR", points())
+    assert np.array_equal(rgb.colours, bgr.colours)
 
 
 def test_the_front_is_told_from_the_back():
@@ -129,8 +130,7 @@ def pair(first, second):
     """Two who have been followed beside each other for a second: their world, and their ids."""
     world = World(tracker(max_people=2, search_interval=0.1), [first, second])
     world.pass_time(1.5)
-    by_place = sorted(world.tracker.people, key=lambda one: one.roi.x_px)
-    return world, [one.id for one in by_place]
+    return world, ids_by_place(world)
 
 
 def ids_by_place(world):
@@ -150,7 +150,7 @@ def test_of_two_tracks_on_one_person_the_one_in_other_clothes_is_dropped():
         # The one in front stands where the other one goes, so that ways and places say nothing.
         world.people = [person(500, color)]
         for one in world.tracker.people:
-            one.roi = one.roi.__class__(500, 300, 200, 0.0)
+            one.roi = roi.Roi(500, 300, 200, 0.0)
         world.frame()
         assert ids_by_place(world) == [ids[0] if color == RED else ids[1]]
 

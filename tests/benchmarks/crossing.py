@@ -22,12 +22,11 @@ import cv2
 import msgspec
 import numpy as np
 
-from edge.pose import SKELETON
+from edge.pose import SKELETON, TORSO
 from edge.quality import MIN_TORSO_PX, torso_px
 from models.build import clips
 from tests.benchmarks import contestants as c
 from tests.benchmarks.people import Image, Track, mediapipe, ours
-from tests.benchmarks.score_looks import TORSO
 from tests.benchmarks.score_pictures import PACKAGES
 
 # A pose is the annotated person's if the middle of its torso is so near to theirs, in its torsos.

@@ -29,11 +29,11 @@ from edge.config_load import load
 from edge.draw import upright_bgr
 from edge.estimator import PoseEstimator
 from edge.evaluate import cut_out
-from edge.pose import Frame
+from edge.pose import TORSO, Frame
 from tests.benchmarks import contestants as c
 from tests.benchmarks import score_scenes
 from tests.benchmarks.people import tasks_command
-from tests.benchmarks.score_looks import SAME_TORSO, TORSO
+from tests.benchmarks.score_looks import SAME_TORSO
 from tests.benchmarks.score_scenes import Cut
 
 Joints = NDArray[np.float32]

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from edge.detector import Detector
 from edge.estimator import PoseEstimator, finder_in
 from edge.evidence import NAMES, Weights
 from edge.manifest import ModelStore
-from edge.pose import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, Detection, Frame, Landmarks, Roi
+from edge.pose import TORSO, Frame, Landmarks, Roi
 from edge.roi import sample
 from models.build import clips, int8, person_head
 from models.build.crops import LANDMARK_SIDE
@@ -31,7 +32,6 @@ OTHERS: Final = [index for index, name in enumerate(NAMES) if name != "person"]
 INDIFFERENT: Final = Weights(0.0, 0.0, np.zeros(len(NAMES)))
 # A look is at the annotated person if the middle of its torso is so near to theirs, in torsos.
 SAME_TORSO: Final = 0.5
-TORSO: Final = [LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]
 # Of one look in so many all cells of the features are kept.
 KEPT_CELLS: Final = 24
 
@@ -112,9 +112,7 @@ class Looks:
             self._landmarks.load(frame, region)
             return self._landmarks.infer(region)
 
-        def detect(*squares: Roi) -> list[Detection]:
-            return self._detector.detect(frame, *squares)
-
+        detect = partial(self._detector.detect, frame)
         finder = finder_in(frame, INDIFFERENT, self._rules.min_presence, look, detect)
         detections = self._detector.detect(frame)
         people = []
