@@ -51,7 +51,7 @@ class Memory:
         self._lost.append(Lost(person.id, person.trail.until(until_s), person.outfit, until_s))
 
     def recall(self, region: Roi, clothes: Clothes | None, time_s: float) -> Lost | None:
-        """Whoever was expected in this region and wears such clothes, and is then no longer remembered."""
+        """Whoever was expected in this region and wears such clothes, who is then back and no longer remembered."""
         self._lost = [lost for lost in self._lost if 0 <= time_s - lost.time_s <= MEMORY_S]
         likely = [
             (surprise + apart / LEVELS_PER_SIDE, lost)
@@ -63,6 +63,7 @@ class Memory:
             return None
         _, best = min(likely, key=lambda entry: entry[0])
         self._lost.remove(best)
+        best.outfit.begin_again()
         return best
 
     def withdraw(self, person_id: int) -> bool:
@@ -101,14 +102,15 @@ def recognise(people: list[Person], memory: Memory, ids: Iterator[int], time_s: 
     strange = [person for person in people if person.outfit.strange_since_s <= time_s]
     if all(time_s - person.outfit.strange_since_s < MISTAKEN_S for person in strange):
         return given
-    for person in strange:  # all of them first: two may have been taken for each other
-        memory.keep(person)
+    # Taken note of for all of them first: two may have been taken for each other, and each then has the other's outfit.
+    seen = [(person, person.outfit.lately, person.outfit.strange_since_s) for person in strange]
     for person in strange:
-        known = memory.recall(person.roi, person.outfit.lately, time_s)
-        if known is None and time_s - person.outfit.strange_since_s < CHANGED_S and memory.withdraw(person.id):
+        memory.keep(person)
+    for person, clothes, since_s in seen:
+        known = memory.recall(person.roi, clothes, time_s)
+        if known is None and time_s - since_s < CHANGED_S and memory.withdraw(person.id):
             continue
-        person.trail = person.trail.since(person.outfit.strange_since_s)
+        person.trail = person.trail.since(since_s)
         person.id, person.outfit = (known.id, known.outfit) if known else (next(ids), Outfit())
-        person.outfit.begin_again()
         given.add(person.id)
     return given

@@ -200,7 +200,6 @@ class Tracker:
         )
         if known is not None:
             person.outfit = known.outfit
-            person.outfit.begin_again()
         person.trail.add(time_s, seen.region)
         self.people.append(person)
         return person

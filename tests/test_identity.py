@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from simulated_people import World, tracker
 
 from edge import roi
-from edge.association import same_joints
+from edge.association import Trail, same_joints
 from edge.clothes import OTHERS, UNSURE, Outfit, distance, look_at
 from edge.estimator import PoseEstimator
+from edge.identity import Lost
 from edge.pose import KEYPOINT_NAMES, MIRRORED, Clothes, Orientation
 
 SHOULDERS_AND_HIPS = {11: (0.6, 0.3), 12: (0.4, 0.3), 23: (0.58, 0.6), 24: (0.42, 0.6)}
@@ -141,6 +142,16 @@ def test_two_who_were_taken_for_each_other_get_their_ids_back():
     world, (red, navy) = pair(person(400, RED), person(455, NAVY))
     world.people = [person(400, NAVY), person(455, RED)]
     world.pass_time(0.5)
+    assert ids_by_place(world) == [navy, red]
+
+
+def test_of_two_who_were_taken_for_each_other_both_are_known_by_their_clothes():
+    world, (red, navy) = pair(person(400, RED), person(455, NAVY))
+    lost = Trail()
+    lost.add(world.time_s, roi.Roi(455.0, 300.0, 200.0, 0.0))  # nearer to one of them, but dressed otherwise
+    world.tracker._memory._lost.append(Lost(99, lost, worn(wearing(GREY)), world.time_s))
+    world.people = [person(400, NAVY), person(455, RED)]
+    assert not [ids for ids in world.pass_time(0.5) if 99 in ids]
     assert ids_by_place(world) == [navy, red]
 
 
