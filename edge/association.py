@@ -14,8 +14,9 @@ from edge.pose import MIRRORED, Roi
 # Two looks are at one person if half of the joints lie within this share of the region's side of each other. The same
 # person seen from two regions: below .04; two who walk side by side: above .12.
 SAME_JOINTS: Final = 0.08
-# Positions are kept for so long.
+# Positions are kept for so long, and so many however old: two tell a direction.
 TRAIL_S: Final = 1.0
+FEWEST: Final = 2
 # Nobody keeps a direction for longer than this unseen.
 STRAIGHT_S: Final = 0.7
 # A person who comes back is at most so many times as large or small.
@@ -31,7 +32,7 @@ class Trail:
     def add(self, time_s: float, roi: Roi) -> None:
         """Take note of a position."""
         self.points.append((time_s, roi.x_px, roi.y_px, roi.side_px))
-        while self.points[0][0] < time_s - TRAIL_S:
+        while len(self.points) > FEWEST and self.points[0][0] < time_s - TRAIL_S:
             self.points.popleft()
 
     def age_s(self) -> float:

@@ -162,6 +162,8 @@ class PoseEstimator:
         for person in self._tracker.search(detections, finder, frame.time_s, patient=patient):
             found = self._smoothed(person.id, person.last.found, frame.time_s, estimate)
             points, raw_px, region = found.keypoints_px, person.last.found.keypoints_px, person.last.region
+            # Whoever was lost by this search and found again has a pose from before it.
+            estimate.poses = [pose for pose in estimate.poses if pose.id != person.id]
             estimate.poses.append(Pose(person.id, person.score, "detected", points, found.world_m, region, raw_px))
         if not self._tracker.people:
             self._motion.keep(frame)

@@ -26,12 +26,13 @@ MISTAKEN_S, CHANGED_S = 0.1, 0.3
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Somebody who was followed until `time_s`."""
+    """Somebody who was followed until `time_s`; `broken_off` is as of `Person`."""
 
     id: int
     trail: Trail
     outfit: Outfit
     time_s: float
+    broken_off: bool = False
 
     def reached(self, region: Roi, time_s: float) -> float | None:
         """How far from where they are expected a region is, in sides; None is too far."""
@@ -48,7 +49,8 @@ class Memory:
     def keep(self, person: Person) -> None:
         """Remember somebody who is lost, as they were before somebody else was in their place."""
         until_s = min(person.seen_s, person.outfit.strange_since_s)
-        self._lost.append(Lost(person.id, person.trail.until(until_s), person.outfit, until_s))
+        trail = person.trail.until(until_s)
+        self._lost.append(Lost(person.id, trail, person.outfit, until_s, person.broken_off))
 
     def recall(self, region: Roi, clothes: Clothes | None, time_s: float) -> Lost | None:
         """Whoever was expected in this region and wears such clothes, who is then back and no longer remembered."""
@@ -110,7 +112,7 @@ def recognise(people: list[Person], memory: Memory, ids: Iterator[int], time_s: 
         known = memory.recall(person.roi, clothes, time_s)
         if known is None and time_s - since_s < CHANGED_S and memory.withdraw(person.id):
             continue
-        person.trail = person.trail.since(since_s)
+        person.trail, person.since_s = person.trail.since(since_s), since_s
         person.id, person.outfit = (known.id, known.outfit) if known else (next(ids), Outfit())
         given.add(person.id)
     return given

@@ -141,21 +141,29 @@ class Pipeline:
                     break
             elif self.controls.enabled:
                 self._process(frame)
+            else:
+                self._rest(frame)
             del frame  # its memory takes the next one
         return self.figures
 
     def _wait_for_turn(self, end_s: float) -> None:
         """Sleep, rather than spin, until `max_fps` allows the next frame; it may be changed meanwhile."""
-        while self.controls.max_fps > 0 and not self.controls.stop.is_set():
-            self._due_s = min(self._due_s, monotonic() + 1.0 / self.controls.max_fps)
+        # Read once a turn: another thread may set it to 0 between a comparison and a division.
+        while (max_fps := self.controls.max_fps) > 0 and not self.controls.stop.is_set():
+            self._due_s = min(self._due_s, monotonic() + 1.0 / max_fps)
             left_s = min(self._due_s, end_s) - monotonic()
             if left_s <= 0:
                 # From the moment that was due, not from now: else each wake-up that comes late lowers the rate.
-                interval_s = 1.0 / self.controls.max_fps
+                interval_s = 1.0 / max_fps
                 self._due_s = max(self._due_s, monotonic() - interval_s) + interval_s
                 return
             self._tick()
             self.controls.stop.wait(min(left_s, POLL_S))
+
+    def _rest(self, frame: Frame) -> None:
+        """A frame while the loop is switched off: nobody is followed over it, and readers are told that they left."""
+        self._estimator.forget()
+        self._tell(frame, Estimate())
 
     def _process(self, frame: Frame) -> None:
         if self.controls.redetect.is_set():
@@ -184,8 +192,8 @@ class Pipeline:
         """Whether the next frame will be there sooner than this one was, and it is not long since one was told of."""
         number, available_s = self._before
         interval_s = (frame.available_s - available_s) / max(frame.number - number, 1)
-        if self.controls.max_fps > 0:
-            interval_s = max(interval_s, 1.0 / self.controls.max_fps)
+        if (max_fps := self.controls.max_fps) > 0:
+            interval_s = max(interval_s, 1.0 / max_fps)
         now_s = monotonic()
         late = now_s - frame.available_s > SEARCH_SHARE * interval_s
         return self._source.live and late and now_s - self._told_s < HOLD_BACK_S

@@ -8,31 +8,19 @@ from typing import Final
 
 from edge import acquisition, association, identity, roi
 from edge.acquisition import SAME_PLACE, Finder, Sighting
+from edge.belief import BELIEVED, BELIEVED_AT_ONCE, believe, still, too_unlikely
 from edge.config import TrackerSettings
 from edge.evidence import UNSEEN, Weights, probability, score_logit
-from edge.identity import Memory
+from edge.identity import MEMORY_S, Memory
 from edge.person import Person
 from edge.pose import Detection, Roi
 
 # What counts is the evidence of so much time (a first-order low-pass), so that one blurred frame loses nobody.
 MEMORY_OF_EVIDENCE_S: Final = 0.2
-# A person of the first probability is believed at once, and then with the second; others are published when they have
-# moved as people do. By cross-validation .1 % of the pictures without people that the score was fitted on show somebody
-# of the first, .7 % of the second, and 3.5 % of `min_score`, where MediaPipe shows somebody in 3.5 and 4.1 %.
-BELIEVED_AT_ONCE, BELIEVED = 0.95, 0.9
-# Who is not believed after so long, and so many frames, is nobody; who was and has not moved for longer, no longer is.
-DOUBT_S, DOUBT_FRAMES = 0.5, 8
-STILL_S: Final = 3.0
-# Whose region is turned by less than 45 degrees is upright: the cosine.
-UPRIGHT: Final = 0.7
 # Where somebody was seen who then was nobody, only what is beyond doubt counts for so long.
 REJECTED_S: Final = 10.0
 # In an empty room in which nothing moves, where nobody was seen is not looked at again for so long.
 DISMISSED_S: Final = 2.0
-# Somebody who is followed is held down to this share of `min_score`: the way out is wider than the way in.
-HOLD: Final = 0.5
-# But not whom the detector has not seen so often in a row.
-MOST_MISSES: Final = 2
 # While somebody is held, whoever was just lost is looked for no sooner than this after the detector ran.
 SEARCH_AGAIN_S: Final = 0.1
 # Who was followed for less than this is not known again.
@@ -52,6 +40,9 @@ SAME_SQUARE_IOU: Final = 0.3
 HIDING: Final = 0.22
 # Frames further apart than this are no motion: regions are stale, and the detector looks at once.
 GAP_S: Final = 1.0
+# Nobody is known after a gap of so many times the one before, if nobody would be remembered for so long: the camera was
+# silent, or the loop switched off.
+LONG_GAP: Final = 3.0
 
 
 class Tracker:
@@ -70,7 +61,7 @@ class Tracker:
         self._idle_interval_s = 1.0 / rules.idle_fps if rules.idle_fps else 0.0
         self._searched_s = -math.inf
         self._time_s = -math.inf
-        self._early_s = 0.0
+        self._step_s = 0.0
         self._memory = Memory()
         self._rejected: list[tuple[float, Roi]] = []
         self._dismissed: list[tuple[float, Roi]] = []
@@ -85,9 +76,8 @@ class Tracker:
             moved: says whether anything has moved since the detector last looked; asked only if the answer matters.
         """
         if time_s != self._time_s:
-            self._early_s = EARLY_FRAMES * min(max(time_s - self._time_s, 0.0), GAP_S)
-            self._time_s = time_s
-        waited_s = time_s - self._searched_s + self._early_s
+            self._pass_time(time_s)
+        waited_s = time_s - self._searched_s + self._early_s()
         self._still = False
         if not self.people:
             if waited_s < self._idle_interval_s:
@@ -100,12 +90,21 @@ class Tracker:
             return False
         return any(self._unverified(person, time_s) for person in self.people)
 
+    def _pass_time(self, time_s: float) -> None:
+        step_s = max(time_s - self._time_s, 0.0)
+        if step_s > max(MEMORY_S, LONG_GAP * self._step_s) and not self._plain:
+            self.forget()
+        self._time_s, self._step_s = time_s, step_s
+
+    def _early_s(self) -> float:
+        return EARLY_FRAMES * min(self._step_s, GAP_S)
+
     def _unverified(self, person: Person, time_s: float) -> bool:
         """Whether the detector should be asked about a person who is held."""
         if person.broken_off or time_s - person.seen_s > GAP_S:
             return True
         interval_s = DOUBT_INTERVAL_S if self._doubtful(person) else self.rules.verify_interval
-        return bool(interval_s) and time_s - person.verified_s + self._early_s >= interval_s
+        return bool(interval_s) and time_s - person.verified_s + self._early_s() >= interval_s
 
     def _doubtful(self, person: Person) -> bool:
         return person.last.found.presence < self.rules.min_presence or person.score < BELIEVED
@@ -133,7 +132,8 @@ class Tracker:
             free = [one for one in detections if not self._held(roi.from_detection(one))]
             return [self._take_up(seen, time_s, believed=True) for seen in finder.once(free, room)] if room else []
         others = self._verify(detections, finder, time_s)
-        room = self.rules.max_people - len(self.people)
+        in_doubt = sorted((one for one in self.people if not one.confirmed), key=lambda one: one.log_odds)
+        room = self.rules.max_people - len(self.people) + len(in_doubt)
         if not room:
             return []
         held = [person.last for person in self.people]
@@ -146,7 +146,9 @@ class Tracker:
             likely = probability(sighting.log_odds)
             believed = likely >= (BELIEVED_AT_ONCE if patient else self.rules.min_score)
             doubtful = patient and likely >= self.rules.min_score and not self._was_rejected(sighting.region)
-            if len(new) < room and (believed or doubtful):
+            if believed and in_doubt and len(self.people) == self.rules.max_people:
+                self.people.remove(in_doubt.pop(0))  # who is in doubt makes way for who is not
+            if len(self.people) < self.rules.max_people and (believed or doubtful):
                 new.append(self._take_up(sighting, time_s, believed=believed))
         return new
 
@@ -177,7 +179,8 @@ class Tracker:
             if person.broken_off and logit < PLAINLY_SEEN and probability(person.last.log_odds) < BELIEVED:
                 free |= own
                 gone.append(person)  # whoever is there is looked at closely
-            elif person.misses and person.last.found.presence < self.rules.min_presence:
+                continue
+            if person.misses and person.last.found.presence < self.rules.min_presence:
                 gone.append(person)  # neither model sees anybody
             person.broken_off = False
         for person in gone:
@@ -195,11 +198,11 @@ class Tracker:
             since_s=time_s,
             seen_s=time_s,
             verified_s=time_s,
-            confirmed=believed or known is not None,
+            confirmed=believed or (known is not None and not known.broken_off),
             alive_s=time_s,
         )
         if known is not None:
-            person.outfit = known.outfit
+            person.outfit, person.trail = known.outfit, known.trail
         person.trail.add(time_s, seen.region)
         self.people.append(person)
         return person
@@ -211,6 +214,8 @@ class Tracker:
             Whether the person is there; if not, the person is dropped.
         """
         person.looks += 1
+        # Whoever could not be seen has not stood still.
+        person.alive_s += max(time_s - person.seen_s - GAP_S, 0.0)
         person.broken_off |= person.confirmed and person.last.log_odds - seen.log_odds > BROKEN_OFF
         # The mean of the first looks, and then of the last moments.
         share = max(1.0 - math.exp(-max(time_s - person.seen_s, 0.0) / MEMORY_OF_EVIDENCE_S), 1.0 / person.looks)
@@ -237,24 +242,16 @@ class Tracker:
     def _believable(self, person: Person, seen: Sighting, next_roi: Roi, time_s: float) -> bool:
         if self._plain:
             return seen.found.presence >= self.rules.min_presence
-        hold = self.rules.min_score * (HOLD if person.misses < MOST_MISSES else 1.0)
-        if person.score < hold or not roi.follows(next_roi, person.last.region):
+        if too_unlikely(person, self.rules.min_score) or not roi.follows(next_roi, person.last.region):
             return False
-        likely = min(person.score, probability(seen.log_odds))
-        sure = likely >= (BELIEVED if person.confirmed else BELIEVED_AT_ONCE)
-        upright = math.cos(next_roi.rotation_rad) > UPRIGHT
-        moves = not sure and person.liveness.alive(seen.found.keypoints_px[:, :2], time_s, upright=upright)
-        if sure or (moves and likely >= self.rules.min_score):
-            person.confirmed, person.alive_s = True, time_s
-        if person.confirmed:
-            return time_s - person.alive_s <= STILL_S
-        return time_s - person.since_s <= DOUBT_S or person.looks <= DOUBT_FRAMES
+        return believe(person, seen, next_roi, time_s, self.rules.min_score)
 
-    def _lose(self, person: Person, time_s: float) -> None:
+    def _lose(self, person: Person, time_s: float, *, double: bool = False) -> None:
         self.people.remove(person)
-        if not person.confirmed or time_s - person.alive_s > STILL_S:
-            self._rejected.append((time_s, person.roi))
-        elif person.trail.age_s() >= KNOWN_S:
+        if not person.confirmed or still(person, time_s):
+            if not double:  # whose double is left is somebody
+                self._rejected.append((time_s, person.roi))
+        elif time_s - person.since_s >= KNOWN_S:
             self._memory.keep(person)
         # Whoever was just lost is looked for at once.
         soon_s = time_s - self.rules.search_interval + SEARCH_AGAIN_S
@@ -270,7 +267,7 @@ class Tracker:
             if first not in self.people or second not in self.people:
                 continue
             if acquisition.same_person(first.last, second.last):
-                self._lose(identity.intruder(first, second, time_s), time_s)
+                self._lose(identity.intruder(first, second, time_s), time_s, double=True)
         return self.people
 
     def recognise(self, time_s: float) -> set[int]:

@@ -7,6 +7,7 @@ from conftest import settings
 
 from edge import roi
 from edge.acquisition import Finder, sighting_of
+from edge.estimator import PoseEstimator
 from edge.evidence import NAMES, PARTS, Weights
 from edge.pose import Detection, Landmarks
 from edge.tracker import Tracker
@@ -75,3 +76,18 @@ class World:
 
     def pass_time(self, seconds):
         return [self.frame() for _ in range(round(seconds / self.step_s))]
+
+
+def scripted_estimator(world):
+    """An estimator whose models see what there is in a world, as its `world`."""
+
+    class Scripted(PoseEstimator):
+        def _look(self, _frame, region, _estimate):
+            return self.world.look(region)
+
+        def _detect(self, *_):
+            return self.world.detect()
+
+    estimator = Scripted(settings())
+    estimator.world, estimator._tracker, estimator._weights = world, world.tracker, WEIGHTS
+    return estimator

@@ -1,5 +1,6 @@
 """The loop on the real clip, without a broker: what is published, and the figures that are kept."""
 
+import itertools
 import threading
 import time
 from dataclasses import replace
@@ -129,6 +130,30 @@ def test_a_loop_that_is_switched_off_processes_nothing():
     pipeline, _, messages = scripted([1, 1], Controls(enabled=False))
     assert pipeline.run().frames == 0
     assert messages == []
+
+
+def test_whoever_is_followed_when_the_loop_is_switched_off_is_forgotten_and_said_to_have_left():
+    controls = Controls()
+    pipeline, script, messages = scripted([1, 1, 0], controls)
+    follow = script.follow
+
+    def off_after_one(picture):
+        controls.enabled = False
+        return follow(picture)
+
+    script.follow = off_after_one
+    assert pipeline.run().frames == 1
+    assert [len(message.poses) for message in messages] == [1, 0]
+    assert script.forgotten
+
+
+def test_max_fps_may_be_set_to_0_at_any_moment():
+    class Racing(Controls):
+        values = itertools.cycle([1000.0, 0.0])
+        max_fps = property(lambda racing: next(racing.values), lambda *_: None)
+
+    pipeline, _, _ = scripted([1] * 20, Racing())
+    assert at_a_camera(pipeline, 0.001).run().frames == 20
 
 
 def test_redetect_drops_everybody_once():

@@ -1,10 +1,12 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import frame
 from hypothesis import given
 from hypothesis import strategies as st
-from simulated_people import SIZE_PX, WEIGHTS, World, detection, finder_of, landmarks, tracker
+from simulated_people import SIZE_PX, WEIGHTS, World, detection, finder_of, landmarks, scripted_estimator, tracker
 
 from edge import roi
 from edge.acquisition import CLOSER_COST, same_person
@@ -49,11 +51,28 @@ def test_an_empty_room_is_searched_in_the_frame_in_which_it_is_due(fps, every):
     assert searched == list(range(0, 60, every))
 
 
-def test_after_a_cut_to_a_thing_where_somebody_was_nobody_is_published():
+@pytest.mark.parametrize("score", [0.2, 0.35, 0.45])
+def test_after_a_cut_to_a_thing_where_somebody_was_nobody_is_published(score):
     world = World(tracker(), [(600, 300, 0.8)])
     assert world.pass_time(1)[-1] == [1]
-    world.people, world.score = [(600, 300, 0.42)], 0.2  # neither model is sure of it, and it does not move
+    world.people, world.score = [(600, 300, 0.42)], score  # neither model is sure of it, and it does not move
     assert not any(world.pass_time(4))
+
+
+def test_after_a_cut_whoever_is_beyond_doubt_where_somebody_was_has_their_id_and_one_pose():
+    estimator = scripted_estimator(World(tracker(), [(600, 300, 0.8)]))
+    picture = frame(np.zeros((720, 1280, 3), np.uint8))
+
+    def ids(number):
+        poses = estimator.process(replace(picture, time_s=number / 30)).poses
+        return [(pose.id, pose.source) for pose in poses]
+
+    assert [ids(number) for number in range(60)][-1] == [(1, "tracked")]
+    world = estimator.world
+    world.people, world.score = [(600, 300, 0.42)], 0.4
+    world.look = lambda region, see=world.look: see(region) if world.looks.pop(0) else landmarks(600, 300, 200.0, 0.8)
+    world.looks = [True] + [False] * 9  # the first look sees little, and those of the search somebody for sure
+    assert ids(60) == [(1, "detected")]
 
 
 def test_somebody_whom_one_blurred_frame_hides_is_the_same_afterwards():
@@ -320,6 +339,90 @@ def test_after_a_gap_in_time_the_detector_looks_at_once():
     runs, world.time_s = world.detector_runs, world.time_s + 5
     world.frame()
     assert world.detector_runs == runs + 1
+
+
+@pytest.mark.parametrize(("gap_s", "ids"), [(1.5, [1]), (3.0, [2]), (8 * 3600.0, [2])])
+def test_whoever_is_there_after_a_gap_longer_than_anybody_is_remembered_is_new(gap_s, ids):
+    world = World(tracker(), [(600, 300)])
+    world.pass_time(1)
+    world.time_s += gap_s
+    assert world.frame() == ids
+
+
+def test_a_frame_every_three_seconds_is_no_gap():
+    world = World(tracker(), [(600, 300)], step_s=3.0)
+    assert [world.frame() for _ in range(9)] == [[1]] * 9
+
+
+@pytest.mark.parametrize("step_s", [1.0, 1.25])
+def test_whoever_walks_through_a_frame_a_second_stays_the_same(step_s):
+    world = World(tracker(), [(150, 300)], step_s)
+    world.pass_time(4)
+    for number in range(6):
+        world.people = [(150 + 100 * step_s * (number + 1), 300)]
+        assert world.frame() == [1]
+
+
+def in_doubt(world, x):
+    """Somebody whom neither model is sure of, and who moves as people do."""
+    return (x + 60 * math.sin(2 * world.time_s), 300, 0.42)
+
+
+def published_after_s(world, x):
+    start_s, world.score = world.time_s, 0.5
+    for _ in range(600):
+        world.people = [in_doubt(world, x)]
+        if world.frame():
+            return world.time_s - start_s
+    return math.inf
+
+
+def test_a_gap_speaks_against_nobody():
+    world = World(tracker(), [(600, 300)], step_s=1 / 30)
+    world.pass_time(2)
+    world.time_s += 1.9  # not so long that all is forgotten
+    world.tracker.people[0].alive_s -= 1.5
+    world.people = []
+    world.pass_time(2.5)
+    assert published_after_s(world, 600) < 0.5
+
+
+def test_where_a_double_was_somebody_is():
+    world = World(tracker(max_people=2))
+    assert published_after_s(world, 600) < 0.5
+    x = world.people[0][0]
+
+    def look(region, see=world.look):
+        return landmarks(x + 40, 330, 200.0, 0.42) if abs(region.x_px - x - 40) < 1 else see(region)
+
+    world.tracker._searched_s = -math.inf
+    world.frame(look, [detection(x, 300), detection(x + 40, 330, score=0.5)])
+    assert len(world.tracker.people) == 2
+    world.frame()
+    assert len(world.tracker.people) == 1
+    world.people = []
+    world.pass_time(3)
+    assert published_after_s(world, 600) < 0.5
+
+
+@pytest.mark.parametrize("fps", [30, 5, 1])
+def test_whoever_is_in_doubt_makes_way_for_who_is_not(fps):
+    world, chance = World(tracker(), step_s=1 / fps), np.random.default_rng(0)
+    world.score = 0.5
+
+    def trembling():
+        x, y = chance.normal((300, 300), 3)
+        return (x, y, 0.42)
+
+    while not world.tracker.people:
+        world.people = [trembling()]
+        assert world.frame() == []
+    start_s, ids = world.time_s, []
+    while not ids:
+        world.people = [trembling(), (900, 300, 0.9)]
+        ids = world.frame()
+    assert world.tracker.people[0].roi.x_px == 900
+    assert world.time_s - start_s < 0.51 + 1 / fps  # the detector is asked about whoever is in doubt every half second
 
 
 def test_the_plain_way_believes_the_best_detection_and_the_presence():
