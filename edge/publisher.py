@@ -125,7 +125,7 @@ class Publisher:
 
     def _queue_pose(self, message: Message) -> None:
         if len(self._poses) == POSE_QUEUE:
-            self.poses_dropped += 1
+            self._count_dropped(self._poses[0].message)
         self._poses.append(_WaitingPose(time.monotonic(), message))
 
     def publish_presence(self, present: bool, time_s: float) -> None:
@@ -230,8 +230,12 @@ class Publisher:
             if waiting.made_s >= oldest_s:
                 connection.publish(waiting.message)
             else:
-                self.poses_dropped += 1
+                self._count_dropped(waiting.message)
         return not self._poses
+
+    def _count_dropped(self, message: Message) -> None:
+        """One pose is one, whether it is sent in one form or in both."""
+        self.poses_dropped += message.topic == self.topics.pose
 
     def _send_other(self, connection: Connection, message: Message) -> None:
         # Strangers choose the names of commands: answers are noted under one name, so that no list of them grows.
@@ -251,10 +255,6 @@ class Publisher:
         if not self._rate.allows() or not re.match(TOPIC_LEVEL, name):
             return  # a name that is no level of a topic has none to be answered on
         result = self._commands.handle(name, message.payload)
-        if result.ok and self._health is not None:  # readers learn of the new value from health
-            values = {"enabled": self._commands.target.enabled, "max_fps": self._commands.target.max_fps}
-            self._health = msgspec.structs.replace(self._health, **values)
-            self._health_due = True
         # A topic of ours is not made longer than it has to be by whoever asks for nonsense.
         topic = self.topics.result(name[:MAX_COMMAND_NAME])
         self._results.append(Message(topic, msgspec.json.encode(result), qos=1, content_type=JSON))

@@ -1,4 +1,4 @@
-"""What is told beside the poses: presence and count when they change, health at an interval."""
+"""What is told beside the poses: presence and count when they change; health then, too, and at an interval."""
 
 import time
 from itertools import islice
@@ -25,37 +25,42 @@ class Reporter:
     Args:
         settings: [mqtt]: the times of presence and health.
         publisher: where it goes.
-        source: counts dropped frames and knows of a stall.
         figures: of the loop.
         controls: of the loop.
     """
 
-    def __init__(
-        self, settings: MqttSettings, publisher: Publisher, source: Source, figures: Figures, controls: Controls
-    ) -> None:
+    def __init__(self, settings: MqttSettings, publisher: Publisher, figures: Figures, controls: Controls) -> None:
         self._publisher = publisher
-        self._source = source
+        self._source: Source | None = None
         self._figures = figures
         self._controls = controls
         self._presence = Presence(settings.presence_on, settings.presence_off)
         self._interval_s = settings.health_interval
         self._started_s = self._told_s = time.monotonic()
         self._frames = self._detections = self._messages = 0
-        self._stalled = False
+        self._shown: tuple[bool, bool, float] | None = None
+
+    def watch(self, source: Source) -> None:
+        """The camera is there: it counts dropped frames and knows of a stall. Until then nobody is looking."""
+        self._source = source
 
     def see(self, frame: Frame, estimate: Estimate) -> None:
         """Look at one processed frame."""
         self._tell(self._presence.update(len(estimate.poses), frame.time_s), frame.epoch_s)
 
     def tick(self) -> None:
-        """Called at every turn of the loop, also when no frame came."""
+        """Called at every turn of the loop, also when no frame came, and while a camera is waited for."""
         if not self._controls.enabled:
             self._tell(self._presence.none(), time.time())
-        stalled = self._source.stalled
-        # Whoever relies on presence must know at once that nobody is looking.
-        if stalled != self._stalled or time.monotonic() - self._told_s >= self._interval_s:
-            self._stalled = stalled
+        # At once: that nobody is looking, for whoever relies on presence; what a command has set; and at the start, for
+        # what the broker has kept is of the run before.
+        shown = self._stalled(), self._controls.enabled, self._controls.max_fps
+        if shown != self._shown or time.monotonic() - self._told_s >= self._interval_s:
+            self._shown = shown
             self._publisher.publish_health(self.health())
+
+    def _stalled(self) -> bool:
+        return self._source is None or self._source.stalled
 
     def health(self) -> Health:
         """The figures since the last call."""
@@ -69,11 +74,11 @@ class Reporter:
             fps=round(frames / elapsed_s, 2) if elapsed_s > 0 else 0.0,
             latency_ms=percentiles(figures, figures.messages - self._messages),
             without_detection=round(1 - detections / frames, 4) if frames else None,
-            frames_dropped=self._source.dropped,
+            frames_dropped=self._source.dropped if self._source else 0,
             poses_dropped=self._publisher.poses_dropped,
             reconnects=self._publisher.reconnects,
-            stalled=self._source.stalled,
-            stalls=self._source.stalls,
+            stalled=self._stalled(),
+            stalls=self._source.stalls if self._source else 0,
             rss_mb=health.rss_mb(),
             temperature_c=health.temperature_c(),
             throttled=health.throttled(health.throttle_word()),

@@ -79,48 +79,37 @@ def run_loop(
     service = service or Service()
     estimator = PoseEstimator(settings)
     publisher = Publisher(settings.mqtt, describe(settings.mqtt.device(), estimator), controls)
+    figures = Figures()
+    reporter = Reporter(settings.mqtt, publisher, figures, controls)
     publisher.start()  # it connects while the models warm up and the source opens
     try:
         estimator.warm_up()
         # The publisher closes before the camera, which may take its time: readers should know at once.
-        with opened(settings.camera, controls, service) as source, closing(publisher):
+        with opened(settings.camera, controls, service, waiting=reporter.tick) as source, closing(publisher):
             if source is None:
-                return Figures()
+                return figures
+            reporter.watch(source)
             _log.info("%s: %s", source.name, source.details or "open")
             if started:
                 started(publisher)
-            pipeline = _assembled(settings, estimator, source, publisher, controls, service, consumers, observers)
-            figures = pipeline.run(duration_s)
+            to = [publish_poses(publisher, packed=settings.mqtt.packed), *consumers]
+            pipeline = Pipeline(
+                settings.mqtt.device(),
+                source,
+                estimator,
+                to,
+                observers=[reporter.see, lambda _, estimate: service.frame_finished(len(estimate.poses)), *observers],
+                tick=lambda: _tick(reporter, service, source, controls, publisher),
+                controls=controls,
+                figures=figures,
+                world=settings.pipeline.world,
+            )
+            pipeline.run(duration_s)
             if figures.messages and not publisher.state.connections:
                 _log.warning("no message was delivered: there was never a connection to %s", settings.mqtt.broker)
             return figures
     finally:
         publisher.close()
-
-
-def _assembled(
-    settings: Settings,
-    estimator: PoseEstimator,
-    source: Source,
-    publisher: Publisher,
-    controls: Controls,
-    service: Service,
-    consumers: Sequence[Callable[[PoseMessage, bytes], None]],
-    observers: Sequence[Callable[[Frame, Estimate], None]],
-) -> Pipeline:
-    figures = Figures()
-    reporter = Reporter(settings.mqtt, publisher, source, figures, controls)
-    return Pipeline(
-        settings.mqtt.device(),
-        source,
-        estimator,
-        [publish_poses(publisher, packed=settings.mqtt.packed), *consumers],
-        observers=[reporter.see, lambda _, estimate: service.frame_finished(len(estimate.poses)), *observers],
-        tick=lambda: _tick(reporter, service, source, controls, publisher),
-        controls=controls,
-        figures=figures,
-        world=settings.pipeline.world,
-    )
 
 
 def _tick(reporter: Reporter, service: Service, source: Source, controls: Controls, publisher: Publisher) -> None:

@@ -2,8 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Final
 
 from edge.camera import Source, open_source
@@ -19,16 +20,26 @@ FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 5.0
 # A stopped service has 3 s in all; a camera that takes longer to close is closed by the end of the process.
 CLOSE_TIMEOUT_S: Final = 1.0
-# A stop is noticed this fast during an attempt.
+# A stop is noticed this fast during an attempt and a pause.
 POLL_S: Final = 0.1
+# An attempt that takes longer is a camera that is not there; one that is takes a second or two.
+PATIENCE_S: Final = 5.0
 
 
 @contextmanager
-def opened(settings: CameraSettings, controls: Controls, service: Service) -> Iterator[Source | None]:
+def opened(
+    settings: CameraSettings, controls: Controls, service: Service, *, waiting: Callable[[], None] = lambda: None
+) -> Iterator[Source | None]:
     """The source that the settings name, open; closed again at the end of the block.
 
     Under a service manager a camera or stream that does not open is tried again until it does; elsewhere, and for
     errors that time does not mend, the error is raised. None is a stop before the camera was there.
+
+    Args:
+        settings: [camera].
+        controls: a stop ends the wait.
+        service: whose camera it is.
+        waiting: called again and again while a camera is missing.
 
     Raises:
         EdgePoseError: see `edge.camera.open_source`.
@@ -37,7 +48,7 @@ def opened(settings: CameraSettings, controls: Controls, service: Service) -> It
         with open_source(settings) as source:
             yield source
         return
-    waited_for = _wait_for(settings, controls, service)
+    waited_for = _wait_for(settings, controls, service, waiting)
     try:
         yield waited_for
         service.stopping()
@@ -48,14 +59,18 @@ def opened(settings: CameraSettings, controls: Controls, service: Service) -> It
             closing.join(CLOSE_TIMEOUT_S)
 
 
-def _wait_for(settings: CameraSettings, controls: Controls, service: Service) -> Source | None:
+def _wait_for(
+    settings: CameraSettings, controls: Controls, service: Service, waiting: Callable[[], None]
+) -> Source | None:
     pause_s = FIRST_PAUSE_S
     said = ""
     while not controls.stop.is_set():
-        attempt = _Attempt(settings)
+        attempt, began_s = _Attempt(settings), monotonic()
         attempt.start()
         while attempt.is_alive() and not controls.stop.is_set():
             attempt.join(POLL_S)
+            if said or monotonic() - began_s > PATIENCE_S:
+                waiting()
         if attempt.source is not None:
             return attempt.source
         if attempt.error is not None:
@@ -65,7 +80,9 @@ def _wait_for(settings: CameraSettings, controls: Controls, service: Service) ->
                 said = str(attempt.error)
                 _log.warning("%s; trying again until it opens", said)
             service.no_camera(said)
-        controls.stop.wait(pause_s)
+        until_s = monotonic() + pause_s
+        while (left_s := until_s - monotonic()) > 0 and not controls.stop.wait(min(left_s, POLL_S)):
+            waiting()
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
     return None
 

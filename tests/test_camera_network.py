@@ -94,18 +94,19 @@ class Told:
 def test_health_says_at_once_that_a_camera_has_fallen_silent_and_is_back(camera: NetworkCamera) -> None:
     told: Any = Told()
     with open_source(settings(camera)) as source:
-        reporter = Reporter(MqttSettings(health_interval=3600), told, source, Figures(), Controls())
+        reporter = Reporter(MqttSettings(health_interval=3600), told, Figures(), Controls())
+        reporter.watch(source)
 
         def looking() -> list[bool]:
             source.read(timeout_s=0.1)
             reporter.tick()
             return told.stalled
 
-        assert not any(looking() for _ in range(3))
+        assert all(looking() == [False] for _ in range(3))
         camera.freeze()
-        assert eventually(lambda: looking() == [True])
+        assert eventually(lambda: looking() == [False, True])
         camera.thaw()
-        assert eventually(lambda: looking() == [True, False])
+        assert eventually(lambda: looking() == [False, True, False])
 
 
 @pytest.mark.parametrize("camera", KINDS[:2], indirect=True)

@@ -21,7 +21,7 @@ from edge.errors import ConfigError
 from edge.messages import Health, Info, decode, encode
 from edge.mqtt_message import Received
 from edge.packed import pack
-from edge.publisher import Publisher
+from edge.publisher import POSE_QUEUE, Publisher
 from edge.schema import schema_text
 from edge.subscriber import Subscriber
 
@@ -32,6 +32,14 @@ INFO = Info(device="kitchen")
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     with Mosquitto(tmp_path / "broker") as broker:
         yield broker
+
+
+def test_a_pose_that_is_dropped_in_both_its_forms_is_one() -> None:
+    publisher = Publisher(MqttSettings(device_name="kitchen"), INFO)
+    for number in range(20):
+        message = sample_message(seq=number)
+        publisher.publish_pose(encode(message), pack(message))
+    assert publisher.poses_dropped == 20 - POSE_QUEUE / 2
 
 
 @needs_mosquitto
@@ -115,7 +123,7 @@ PUBLISH_FOREVER = """
 import sys, time
 from edge.config import MqttSettings
 from edge.messages import Info
-from edge.publisher import Publisher
+from edge.publisher import POSE_QUEUE, Publisher
 publisher = Publisher(MqttSettings(broker=sys.argv[1], device_name="kitchen", keepalive=2), Info(device="kitchen"))
 publisher.start()
 time.sleep(60)

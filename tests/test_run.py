@@ -2,16 +2,17 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import jsonschema
 from brokers import Mosquitto, eventually, needs_mosquitto
-from wire import listen, retained
+from wire import Sender, listen, retained
 
-from edge.messages import Health, Info, PoseMessage, decode_pose
-from edge.mqtt_message import Received
+from edge.messages import Health, Info, PoseMessage, decode, decode_pose
+from edge.mqtt_message import Message, Received
 from edge.packed import unpack
 from edge.schema import schema_text
 
@@ -56,3 +57,27 @@ def test_run_says_everything_and_the_broker_says_when_it_was_killed(tmp_path: Pa
         assert poses.get(pose.seq, pose) == pose
     assert seen["count"][0].payload == b"1"
     assert abs((seen["presence"][0].time_s or 0.0) - poses[min(poses)].time) < 10
+
+
+@needs_mosquitto
+def test_while_a_service_waits_for_its_camera_health_says_so_and_commands_hold(tmp_path: Path) -> None:
+    told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "EDGE_POSE_MQTT_DEVICE_NAME": "kitchen"}
+    with Mosquitto(tmp_path / "broker") as broker, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(told["NOTIFY_SOCKET"])
+
+        def health() -> Health:
+            return decode(retained(broker, 0.2)["health"].payload, Health)
+
+        command = ["run", "--source", str(tmp_path / "never.mp4"), "--broker", broker.url]
+        process = subprocess.Popen([sys.executable, "-m", "edge", *command], env={**os.environ, **told})
+        try:
+            assert eventually(lambda: "health" in retained(broker, 0.2), 60)
+            assert health().stalled
+            sender = Sender(broker, [Message("edge-pose/kitchen/set/enabled", b"OFF", qos=1)])
+            assert eventually(lambda: not health().enabled)
+            sender.close()
+            assert retained(broker, 0.2)["presence"].payload == b"OFF"
+            assert retained(broker, 0.2)["count"].payload == b"0"
+        finally:
+            process.kill()
+            process.wait()

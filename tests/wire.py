@@ -7,8 +7,10 @@ from contextlib import contextmanager
 import numpy as np
 from brokers import Mosquitto
 
+from edge.link import Link
 from edge.messages import PoseMessage, pose_message
-from edge.mqtt_message import Received
+from edge.mqtt import Connection
+from edge.mqtt_message import Message, Received
 from edge.pose import Frame, Pose, Roi
 from edge.subscriber import Subscriber
 
@@ -52,3 +54,27 @@ def retained(broker: Mosquitto, wait_s: float = 0.5) -> dict[str, Received]:
                 found[message.topic.split("/", 2)[2]] = message
                 end_s = time.monotonic() + wait_s
     return found
+
+
+class Sender:
+    """A client that publishes what it is told, as fast as it can."""
+
+    def __init__(self, broker: Mosquitto, messages: list[Message]) -> None:
+        self._messages = messages
+        self.done = False
+        self._link = Link(broker.settings(), "sender", self)
+        self._link.start()
+
+    def connected(self, connection: Connection) -> None:
+        for message in self._messages:
+            while connection.busy:
+                connection.pump(0.1)
+            connection.publish(message)
+        self.done = True
+
+    def work(self, connection: Connection) -> None: ...
+    def received(self, message: Received) -> None: ...
+    def closing(self, connection: Connection) -> None: ...
+
+    def close(self) -> None:
+        self._link.close()
