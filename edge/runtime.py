@@ -58,6 +58,8 @@ def load_runtime(choice: str = "auto") -> Runtime:
             package = importlib.import_module(RUNTIMES[name].partition(".")[0])
             return Runtime(name, str(package.__version__), module)
         except ImportError as error:
+            if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C in the middle of an extension module's import
+                raise error.__cause__ from None
             reasons.append(f"{name}: {error}")
     install = "pip install 'edge-pose[tflite]'" if choice == "tflite-runtime" else "pip install ai-edge-litert"
     raise MissingDependencyError(f"no TFLite runtime can be imported ({'; '.join(reasons)}). Install one: {install}")
