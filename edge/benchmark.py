@@ -1,5 +1,6 @@
 """The command `benchmark`: how fast this machine is, measured section by section, and reported."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -117,7 +118,8 @@ class Progress:
     def clear(self) -> None:
         """Leave an empty line to what follows."""
         if self._terminal:
-            sys.stderr.write("\r\x1b[K")
+            with contextlib.suppress(OSError):  # the terminal may be what has gone
+                sys.stderr.write("\r\x1b[K")
 
 
 def _measure(settings: Settings, options: BenchmarkOptions, say: Callable[[str], None]) -> Result:

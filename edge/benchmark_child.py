@@ -21,6 +21,7 @@ from edge.config import Settings
 from edge.errors import EdgePoseError
 from edge.estimator import Estimate
 from edge.messages import PoseMessage
+from edge.output import give_up_stdout
 from edge.pipeline import Controls
 from edge.pose import Frame, Pose
 from edge.quality import QualityMeter
@@ -206,12 +207,18 @@ def main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="edge-pose: %(levelname)s: %(message)s")
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     try:
+        return _answer(job)
+    except BrokenPipeError:  # whoever asked has gone
+        give_up_stdout()
+        return 1
+
+
+def _answer(job: Job) -> int:
+    try:
         _say(measure(job))
     except EdgePoseError as error:
         _say(Failure(kind=type(error).__name__, text=str(error)))
         return error.exit_status
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 

@@ -85,7 +85,8 @@ def run_child(job: Job, hear: Callable[[Progress], None]) -> Figures:
         EdgePoseError: as in the child.
     """
     command = (sys.executable, "-m", "edge.benchmark_child")
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    # Ctrl-C is for this process, which ends the child: interrupted by itself the child would complain of it.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0) as process:
         assert process.stdin is not None  # noqa: S101 -- both are pipes; this tells the type checker
         assert process.stdout is not None  # noqa: S101
         try:

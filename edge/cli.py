@@ -17,6 +17,7 @@ from edge.config_load import Loaded, as_toml
 from edge.errors import EdgePoseError, UsageError
 from edge.output import give_up_stdout
 from edge.service import level_prefix, log_to_journal
+from edge.signals import clean_up_on_signals
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -83,6 +84,7 @@ def _predict(options: argparse.Namespace) -> int:
 def _benchmark(options: argparse.Namespace) -> int:
     from edge.benchmark import BenchmarkOptions, benchmark
 
+    clean_up_on_signals()
     wanted = BenchmarkOptions(
         source=options.source,
         broker=options.broker,

@@ -1,12 +1,14 @@
 """Ctrl-C and other signals that end a command: quietly, soon, with the usual status, and with nothing left behind."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from brokers import eventually
+from brokers import eventually, needs_mosquitto
 
 from edge import runtime
 from edge.runtime import load_runtime
@@ -48,3 +50,80 @@ def test_ctrl_c_while_the_runtime_is_imported_does_not_make_it_missing(monkeypat
     monkeypatch.setattr(runtime.importlib, "import_module", interrupted)
     with pytest.raises(KeyboardInterrupt):
         load_runtime()
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def command_line(pid):
+    with contextlib.suppress(OSError):  # it has just ended
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ")
+    return ""
+
+
+def users_of(folder):
+    """Processes that were started with this folder in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(folder).encode() in (process / "environ").read_bytes():
+                found.append(command_line(process.name))
+    return found
+
+
+@pytest.fixture
+def benchmark(clip, tmp_path):
+    """A benchmark, whose temporary files are in `tmp_path`, at the moment when its loop's process is being started."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    arguments = ("benchmark", "--quick", "--model", "lite", "--source", clip)
+    process = start(*arguments, env=environment, start_new_session=True)
+    yield process
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def loop_of(benchmark):
+    return next((child for child in children(benchmark.pid) if "benchmark_child" in command_line(child)), None)
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
+def test_a_benchmark_that_is_ended_leaves_nothing_behind(benchmark, tmp_path, number):
+    assert eventually(lambda: loop_of(benchmark) and "numpy" in Path(f"/proc/{loop_of(benchmark)}/maps").read_text(), 60)
+    assert any("mosquitto" in command_line(child) for child in children(benchmark.pid))
+    if number == signal.SIGINT:
+        os.killpg(benchmark.pid, number)  # a terminal tells everybody
+    else:
+        benchmark.send_signal(number)
+    said = benchmark.communicate(timeout=20)[1]
+    assert benchmark.returncode == 128 + number
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+    assert eventually(lambda: users_of(tmp_path) == [], 2), users_of(tmp_path)
+
+
+@needs_mosquitto
+def test_the_loop_of_a_benchmark_that_was_killed_ends_quietly(benchmark, tmp_path):
+    assert eventually(lambda: loop_of(benchmark), 60)
+    loop, mosquitto = loop_of(benchmark), next(c for c in children(benchmark.pid) if "mosquitto" in command_line(c))
+    benchmark.kill()
+    said = benchmark.communicate(timeout=60)[1]  # which the loop's process has open, too
+    os.kill(mosquitto, signal.SIGKILL)
+    assert "Traceback" not in said
+    assert "BrokenPipe" not in said
+    assert eventually(lambda: not command_line(loop))
+
+
+@needs_mosquitto
+def test_nohup_holds_for_a_benchmark(clip, tmp_path):
+    process = start(
+        *("benchmark", "--quick", "--model", "lite", "--source", clip),
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    assert eventually(lambda: loop_of(process), 60)
+    process.send_signal(signal.SIGHUP)
+    assert "Sustained" in process.communicate(timeout=120)[0]
+    assert process.returncode == 0
