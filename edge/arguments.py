@@ -94,7 +94,12 @@ def _add_run(commands: Commands) -> None:
     parser.add_argument("--duration", metavar="S", type=_seconds, help="stop after this many seconds")
     parser.add_argument("--loop", action="store_true", default=None, help="a file starts again at its end")
     parser.add_argument("--realtime", action="store_true", default=None, help="pace a file like a camera")
-    parser.add_argument("--print", action="store_true", help="write each message to standard output, a JSON line each")
+    parser.add_argument(
+        "--print",
+        action="store_true",
+        help="write each message to standard output, a JSON line each; a file waits for whoever reads it, and of a "
+        "camera's lines the oldest are left out when they are not read in time",
+    )
 
 
 def _add_demo(commands: Commands) -> None:

@@ -16,7 +16,7 @@ from edge.camera_source import Source, redact
 from edge.config import CameraSettings
 from edge.errors import ConfigError
 
-__all__ = ["Source", "open_source", "redact"]
+__all__ = ["Source", "is_live", "open_source", "redact"]
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,15 @@ def _warn_of_idle_settings(settings: CameraSettings, used: tuple[str, ...]) -> N
         default = next(field.default for field in msgspec.structs.fields(CameraSettings) if field.name == name)
         if name not in used and getattr(settings, name) != default:
             _log.warning("camera.%s has no effect on %s", name, redact(settings.source))
+
+
+def is_live(settings: CameraSettings) -> bool:
+    """Whether the source's frames come at their own pace; known without opening it.
+
+    Raises:
+        ConfigError: a source that is not of a known form.
+    """
+    return settings.realtime or _opener(settings.source) in (_stream, _device, _picamera2)
 
 
 def check_form(source: str) -> None:

@@ -2,15 +2,15 @@
 
 import logging
 import signal
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 
-from edge.camera import Source
+from edge.camera import Source, is_live
 from edge.config import Settings
 from edge.estimator import Estimate, PoseEstimator
+from edge.line_printer import LinePrinter
 from edge.messages import Info, ModelInfo, PoseMessage
 from edge.packed import pack
 from edge.pipeline import Controls, Figures, Pipeline
@@ -37,14 +37,17 @@ def run(settings: Settings, options: RunOptions) -> Figures:
 
     Raises:
         EdgePoseError: the source, a model or a setting fails.
+        OSError: standard output cannot be written.
     """
     controls = Controls(max_fps=settings.pipeline.max_fps)
     stop_on_signals(controls)
-    consumers: list[Callable[[PoseMessage, bytes], None]] = [_print_line] if options.print_messages else []
     service = Service()
     if not service.delay_start(controls):
         return Figures()
-    figures = run_loop(settings, controls, consumers, service=service, duration_s=options.duration_s)
+    wants_lines = options.print_messages
+    with LinePrinter(controls.stop, live=is_live(settings.camera)) if wants_lines else nullcontext() as printer:
+        consumers = [printer] if printer else []
+        figures = run_loop(settings, controls, consumers, service=service, duration_s=options.duration_s)
     _log.info(
         "stopped after %d frames, %d with people, %d messages",
         *(figures.frames, figures.frames_with_people, figures.messages),
@@ -156,8 +159,3 @@ def stop_on_signals(controls: Controls) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-
-
-def _print_line(_message: PoseMessage, payload: bytes) -> None:
-    sys.stdout.write(payload.decode() + "\n")
-    sys.stdout.flush()

@@ -91,7 +91,9 @@ def loop_of(benchmark):
 @needs_mosquitto
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
 def test_a_benchmark_that_is_ended_leaves_nothing_behind(benchmark, tmp_path, number):
-    assert eventually(lambda: loop_of(benchmark) and "numpy" in Path(f"/proc/{loop_of(benchmark)}/maps").read_text(), 60)
+    assert eventually(
+        lambda: loop_of(benchmark) and "numpy" in Path(f"/proc/{loop_of(benchmark)}/maps").read_text(), 60
+    )
     assert any("mosquitto" in command_line(child) for child in children(benchmark.pid))
     if number == signal.SIGINT:
         os.killpg(benchmark.pid, number)  # a terminal tells everybody
@@ -105,7 +107,7 @@ def test_a_benchmark_that_is_ended_leaves_nothing_behind(benchmark, tmp_path, nu
 
 
 @needs_mosquitto
-def test_the_loop_of_a_benchmark_that_was_killed_ends_quietly(benchmark, tmp_path):
+def test_the_loop_of_a_benchmark_that_was_killed_ends_quietly(benchmark):
     assert eventually(lambda: loop_of(benchmark), 60)
     loop, mosquitto = loop_of(benchmark), next(c for c in children(benchmark.pid) if "mosquitto" in command_line(c))
     benchmark.kill()

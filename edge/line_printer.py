@@ -1,0 +1,116 @@
+"""Messages on standard output, for `run --print`, where somebody may read slowly, pause, or stop reading."""
+
+import logging
+import os
+import sys
+import threading
+from collections import deque
+from types import TracebackType
+from typing import Final, Self
+
+from edge.errors import UsageError
+from edge.messages import PoseMessage
+
+_log = logging.getLogger(__name__)
+
+# Lines that wait for the reader: at 30 a second a pause of eight seconds, less than a megabyte.
+MOST_LINES: Final = 256
+# A stop is noticed this fast while the reader holds everything up.
+POLL_S: Final = 0.1
+# How long the reader has for the last lines, once the end is wanted.
+LAST_LINES_S: Final = 1.0
+
+
+class LinePrinter:
+    """Writes each message as a line, in a thread of its own: a pipe that is full blocks that thread and nothing else.
+
+    A context manager, and a consumer of `edge.pipeline`. When too many lines wait, a recording waits for its reader,
+    who gets every line; of a live source the oldest lines are left out, and that is said.
+
+    Args:
+        stop: set when the end is wanted: then nobody is waited for.
+        live: whether frames come at their own pace.
+
+    Raises:
+        UsageError: standard output is closed.
+        OSError: from the end of the block: the last lines could not be written.
+    """
+
+    def __init__(self, stop: threading.Event, *, live: bool) -> None:
+        if sys.stdout is None:
+            raise UsageError("--print: standard output is closed")
+        # Not sys.stdout itself: a thread that is blocked in its buffer would hold up the interpreter's end.
+        self._output = sys.stdout.fileno()
+        self._live = live
+        self._stop = stop
+        self._changed = threading.Condition()
+        # All below is guarded by _changed.
+        self._lines: deque[bytes] = deque()
+        self._left_out = 0
+        self._error: OSError | None = None
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="printing", daemon=True)
+        self._thread.start()
+
+    def __call__(self, _message: PoseMessage, payload: bytes) -> None:
+        """Have a message written.
+
+        Raises:
+            OSError: an earlier one could not be: the reader has gone, the disk is full.
+        """
+        with self._changed:
+            while self._is_full() and not self._live and not self._stop.is_set():
+                self._changed.wait(POLL_S)
+            if self._error is not None:
+                raise self._error
+            if self._is_full():
+                self._lines.popleft()
+                self._left_out += 1
+                if self._live and self._left_out == 1:
+                    _log.warning("standard output is read more slowly than messages come: the oldest are left out")
+            self._lines.append(payload + b"\n")
+            self._changed.notify_all()
+
+    def _is_full(self) -> bool:
+        return len(self._lines) >= MOST_LINES and self._error is None
+
+    def close(self) -> None:
+        """Wait for the last lines to be written, as long as that makes sense."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+        while self._thread.is_alive() and not self._live and not self._stop.is_set():
+            self._thread.join(POLL_S)
+        self._thread.join(LAST_LINES_S)
+        with self._changed:
+            left_out = self._left_out + len(self._lines) + self._thread.is_alive()  # which has one in hand
+        if left_out and self._error is None:
+            _log.warning("%d lines were left out: standard output was not read in time", left_out)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        if kind is None and self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            while (line := self._next()) is not None:
+                while line:
+                    line = line[os.write(self._output, line) :]
+        except OSError as error:
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+
+    def _next(self) -> bytes | None:
+        with self._changed:
+            while not self._lines and not self._ending:
+                self._changed.wait()
+            line = self._lines.popleft() if self._lines else None
+            self._changed.notify_all()
+            return line
