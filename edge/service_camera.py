@@ -1,9 +1,9 @@
-"""A service's camera: one that is missing at the start is waited for, and one that does not close is left behind."""
+"""The loop's camera: a stop ends its opening. A service waits for a missing one, and leaves one that does not close."""
 
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from time import monotonic
 from typing import Final
 
@@ -45,7 +45,11 @@ def opened(
         EdgePoseError: see `edge.camera.open_source`.
     """
     if not service.active:
-        with open_source(settings) as source:
+        opening = _Attempt(settings)
+        opening.wait(controls)
+        if opening.error is not None:
+            raise opening.error
+        with opening.source or nullcontext() as source:
             yield source
         return
     waited_for = _wait_for(settings, controls, service, waiting)
@@ -100,6 +104,12 @@ class _Attempt(threading.Thread):
         self.source: Source | None = None
         self.error: Exception | None = None
         self._settings = settings
+
+    def wait(self, controls: Controls) -> None:
+        """Start, and wait for the end of it or for a stop."""
+        self.start()
+        while self.is_alive() and not controls.stop.is_set():
+            self.join(POLL_S)
 
     def run(self) -> None:
         try:

@@ -3,8 +3,10 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,22 @@ def test_nohup_holds_for_a_benchmark(clip, tmp_path):
     process.send_signal(signal.SIGHUP)
     assert "Sustained" in process.communicate(timeout=120)[0]
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_stream_does_not_answer_ends_run_as_at_any_other_time(number):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        source = f"rtsp://127.0.0.1:{server.getsockname()[1]}/silent"
+        process = start("run", "--source", source, "--broker", "mqtt://127.0.0.1:1")
+        server.settimeout(60)
+        connection, _ = server.accept()
+        time.sleep(0.5)  # from here on FFmpeg waits for an answer
+        start_s = time.monotonic()
+        process.send_signal(number)
+        said = process.communicate(timeout=20)[1]
+        connection.close()
+    assert time.monotonic() - start_s < 2
+    assert process.returncode == 0
+    assert "stopped after 0 frames" in said
+    assert "Traceback" not in said
+    assert "does not open" not in said
