@@ -7,15 +7,15 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.camera_clock import RisingClock
 from edge.camera_images import IMAGE_SUFFIXES, images_in, read_image
-from edge.camera_live import LiveSource, Picture
+from edge.camera_live import LiveSource
 from edge.camera_opencv import VideoReader
+from edge.camera_recording import Looped, Paced, Recording
 from edge.camera_source import Source
 from edge.config import CameraSettings
 from edge.errors import SourceError, SourceNotFoundError, UnreadableMediaError
@@ -25,37 +25,6 @@ _log = logging.getLogger(__name__)
 
 # Images carry no time: they are laid this far apart, so that nothing is smoothed from one to the next.
 IMAGE_INTERVAL_S = 1.0
-
-
-class Recording(Protocol):
-    """Pictures that are all there already.
-
-    Attributes:
-        name: the path.
-        details: what it holds.
-        interval_s: usual time from one picture to the next.
-        by_themselves: whether its pictures are no film.
-        file: of a folder of images, the name of the last one read.
-    """
-
-    name: str
-    details: str
-    interval_s: float
-    by_themselves: bool
-    file: str
-
-    def read(self) -> tuple[NDArray[np.uint8], float] | None:
-        """The next picture, BGR, shape (H, W, 3), and its time in seconds; None at the end.
-
-        Raises:
-            UnreadableMediaError: there is not one picture in it.
-        """
-
-    def restart(self) -> None:
-        """Go back to the first picture."""
-
-    def close(self) -> None:
-        """Close the files."""
 
 
 def open_path(path: Path, settings: CameraSettings) -> Source:
@@ -108,6 +77,7 @@ class Video:
         self._path = path
         self._assumed_fps = assumed_fps
         self._count = 0
+        self._warned = False
         self._reader = VideoReader(path, assumed_fps)
         self.details = self._reader.describe()
         self.interval_s = 1 / self._reader.fps
@@ -121,13 +91,15 @@ class Video:
         if self._count == 0:
             raise UnreadableMediaError(f"{self.name}: the video holds no picture that can be decoded.")
         # Containers only estimate their number of frames; far fewer than that means a damaged or unfinished file.
-        if self._count < 0.9 * self._reader.frames:
+        if self._count < 0.9 * self._reader.frames and not self._warned:
+            self._warned = True  # once, and not at every round of a loop
             _log.warning("%s: ends after %d of %d frames; damaged?", self.name, self._count, self._reader.frames)
         return None
 
     def restart(self) -> None:
         """See `Recording`."""
         self._reader.close()
+        _look(self._path)  # it may have been deleted since
         self._reader = VideoReader(self._path, self._assumed_fps)
         self._count = 0
 
@@ -153,6 +125,7 @@ class Images:
         self.file = ""
         self._next = 0
         self._count = 0
+        self._left_out: set[Path] = set()
 
     def read(self) -> tuple[NDArray[np.uint8], float] | None:
         """See `Recording`."""
@@ -163,7 +136,9 @@ class Images:
             except SourceError as error:
                 if len(self._paths) == 1:
                     raise
-                _log.warning("left out: %s", error)
+                if self._paths[index] not in self._left_out:  # said once, and not at every round of a loop
+                    self._left_out.add(self._paths[index])
+                    _log.warning("left out: %s", error)
             else:
                 self._count += 1
                 self.file = self._paths[index].name if str(self._paths[index]) != self.name else ""
@@ -174,45 +149,12 @@ class Images:
 
     def restart(self) -> None:
         """See `Recording`."""
+        _look(Path(self.name))
         self._next = 0
 
     def close(self) -> None:
         """See `Recording`."""
         self._next = len(self._paths)
-
-
-class Looped:
-    """A recording that starts again at its end, with time going on."""
-
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
-        self.name, self.details, self.interval_s = recording.name, recording.details, recording.interval_s
-        self.by_themselves, self.file = recording.by_themselves, ""
-        self._offset_s = 0.0
-        self._last_s = 0.0
-
-    def read(self) -> tuple[NDArray[np.uint8], float] | None:
-        """See `Recording`."""
-        found = self._recording.read()
-        if found is None:
-            self._recording.restart()
-            found = self._recording.read()
-            if found is None:
-                return None
-            self._offset_s = self._last_s + self.interval_s - found[1]
-        image, time_s = found
-        self.file = self._recording.file
-        self._last_s = time_s + self._offset_s
-        return image, self._last_s
-
-    def restart(self) -> None:
-        """See `Recording`."""
-        self._recording.restart()
-        self._offset_s = self._last_s = 0.0
-
-    def close(self) -> None:
-        """See `Recording`."""
-        self._recording.close()
 
 
 class FileSource(Source):
@@ -264,33 +206,3 @@ class FileSource(Source):
             self._ended = True
             self._ahead = None
             self._recording.close()
-
-
-class Paced:
-    """A recording as a `Grabber`: each picture becomes the newest at its own time, as from a camera."""
-
-    recording = True
-
-    def __init__(self, recording: Recording) -> None:
-        self.name = recording.name
-        self._recording = recording
-        self._start_s: float | None = None
-
-    def open(self) -> str:
-        """See `edge.camera_live.Grabber`."""
-        return f"{self._recording.details}, at its own pace"
-
-    def grab(self) -> Picture | None:
-        """See `edge.camera_live.Grabber`."""
-        found = self._recording.read()
-        if found is None:
-            return None
-        image, time_s = found
-        now_s = time.monotonic()
-        if self._start_s is None:
-            self._start_s = now_s - time_s
-        return Picture(image, captured_s=max(now_s, self._start_s + time_s), time_s=time_s)
-
-    def close(self) -> None:
-        """See `edge.camera_live.Grabber`."""
-        self._recording.close()

@@ -213,7 +213,8 @@ class LiveSource(Source):
 
     def _reopen(self, reason: str) -> None:
         """Try until the camera is open again or the source is closed."""
-        _log.info("lost, opening again: %s", reason)
+        if not self._attempts:  # once, and not again while attempts bring no picture
+            _log.info("lost, opening again: %s", reason)
         while not self._stop.is_set():
             self._returned_s = time.monotonic()
             self._grabber.close()

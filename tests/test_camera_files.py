@@ -83,6 +83,58 @@ def test_realtime_paces_a_video_and_drops_what_a_slow_reader_misses(clip: Path) 
     assert took_s >= frames[-1].time_s - first.time_s - 0.02
 
 
+def test_a_film_that_vanishes_is_reported_once_and_goes_on_at_its_pace_when_it_is_back(
+    clip: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    film, aside = tmp_path / "film.mp4", tmp_path / "aside.mp4"
+    film.write_bytes(clip.read_bytes())
+    with (
+        caplog.at_level(logging.INFO),
+        open_source(CameraSettings(source=str(film), loop=True, realtime=True)) as source,
+    ):
+        next(source)
+        film.rename(aside)
+        while source.read(1.0) is not None:
+            pass
+        time.sleep(2.5)
+        aside.rename(film)
+        first = source.read(5.0)
+        frames = list(itertools.islice(source, 10))
+    lost = [record.getMessage() for record in caplog.records if "lost" in record.getMessage()]
+    assert len(lost) == 1
+    assert "there is no such file" in lost[0]
+    assert first is not None
+    assert frames[-1].available_s - first.available_s > 9 / FPS
+    assert source.reopened == 1
+
+
+def test_a_film_that_vanishes_from_a_loop_that_is_not_live_is_named(clip: Path, tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(clip.read_bytes())
+    with open_source(CameraSettings(source=str(film), loop=True)) as source:
+        next(source)
+        film.unlink()
+        with pytest.raises(SourceNotFoundError, match=r"film\.mp4: there is no such file"):
+            list(source)
+
+
+def test_what_is_damaged_is_said_once_and_not_at_every_round(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    film, folder = tmp_path / "film.avi", tmp_path / "pictures"
+    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"MJPG"), FPS, (640, 480))
+    for _ in range(FRAMES):
+        writer.write(np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8))
+    writer.release()
+    film.write_bytes(film.read_bytes()[: film.stat().st_size // 3])
+    folder.mkdir()
+    cv2.imwrite(str(folder / "1.png"), red_and_blue())
+    (folder / "2.png").write_bytes(b"no picture")
+    for source, words in ((film, f"of {FRAMES} frames; damaged?"), (folder, "left out")):
+        caplog.clear()
+        with open_source(CameraSettings(source=str(source), loop=True)) as opened:
+            list(itertools.islice(opened, 2 * FRAMES))
+        assert caplog.text.count(words) == 1
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
 def test_an_image_of_each_format_arrives_in_bgr(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"picture{suffix}"
