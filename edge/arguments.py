@@ -11,7 +11,8 @@ from edge import __version__
 EPILOG = """\
 Settings come from, later wins: defaults, /etc/edge-pose/config.toml (or --config), EDGE_POSE_<SECTION>_<KEY>
 environment variables, the command line. `edge-pose config show` prints them with their origins.
-Exit status: 0 done, 1 failed at run time, 2 wrong usage, 78 wrong configuration.
+Exit status: 0 done, 1 failed at run time, 2 wrong usage, 78 wrong configuration, also where it names a model, a
+runtime or a certificate that is not there; 130 after Ctrl-C.
 """
 SOURCE_HELP = (
     "picamera2[:N], /dev/videoN or N, rtsp://..., http(s)://..., a video file, an image, a folder of images, or sample"

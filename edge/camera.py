@@ -11,7 +11,7 @@ import msgspec
 from edge.camera_files import open_path
 from edge.camera_live import LiveSource
 from edge.camera_opencv import Device, Stream
-from edge.camera_picamera2 import PiCamera
+from edge.camera_picamera2 import PiCamera, check_tuning_file
 from edge.camera_source import Source, redact
 from edge.config import CameraSettings
 from edge.errors import ConfigError
@@ -65,6 +65,12 @@ def is_live(settings: CameraSettings) -> bool:
 def check_form(source: str) -> None:
     """Say whether a source is of a known form, without opening it; raises `ConfigError` if not."""
     _opener(source)
+
+
+def check_files(settings: CameraSettings) -> None:
+    """Look for the files that the settings name beside the source, without opening it; raises `ConfigError`."""
+    if _opener(settings.source) is _picamera2:
+        check_tuning_file(settings)
 
 
 def _opener(source: str) -> Callable[[CameraSettings], Source]:

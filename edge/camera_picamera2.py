@@ -44,6 +44,12 @@ FORMAT = "RGB888"
 CONVERSIONS = {"NV12": cv2.COLOR_YUV2BGR_NV12, "NV21": cv2.COLOR_YUV2BGR_NV21, "YUV420": cv2.COLOR_YUV2BGR_I420}
 
 
+def check_tuning_file(settings: CameraSettings) -> None:
+    """Raise `ConfigError` where the settings name a tuning file that is not there."""
+    if settings.tuning_file and not Path(settings.tuning_file).is_file():
+        raise ConfigError(f"camera.tuning_file = {settings.tuning_file!r}: there is no such file.")
+
+
 def make_camera(number: int, tuning_file: str) -> Any:  # noqa: ANN401 -- a Picamera2, which has no types
     """The one place where a Picamera2 object is made; tests put their own in its stead.
 
@@ -97,8 +103,7 @@ class PiCamera:
         self._maps: dict[int, mmap.mmap] = {}
         self._held: list[Any] = []
         self._releasing = threading.Lock()
-        if settings.tuning_file and not Path(settings.tuning_file).is_file():
-            raise ConfigError(f"camera.tuning_file = {settings.tuning_file!r}: there is no such file.")
+        check_tuning_file(settings)
 
     def open(self) -> str:
         """See `edge.camera_live.Grabber`."""

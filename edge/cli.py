@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from edge import broker, validate
+from edge import validate
 from edge.arguments import parser
 from edge.camera import redact
 from edge.config import Settings
@@ -116,8 +116,7 @@ def _config(options: argparse.Namespace) -> int:
     if options.action == "show":
         sys.stdout.write(as_toml(_without_secrets(loaded)))
     else:
-        broker.check(loaded.settings.mqtt)  # its files, which `run` would stumble over
-        validate.check_models(loaded.settings.model)
+        validate.check_files(loaded.settings)
         print("The settings are right.")
     return 0
 

@@ -14,7 +14,7 @@ import msgspec
 from edge.config import Settings
 from edge.edgetpu import is_edgetpu
 from edge.edgetpu_probe import run_apart
-from edge.errors import DelegateError, MissingDependencyError, ModelError, ModelNotFoundError
+from edge.errors import ConfigError, DelegateError, MissingDependencyError, ModelError, ModelNotFoundError
 from edge.estimator import PoseEstimator
 from edge.finding import Finding, ok, problem, warning
 from edge.runtime import Model
@@ -49,8 +49,8 @@ def try_models(settings: Settings) -> Iterator[Finding]:
         start_s = time.perf_counter()
         estimator.warm_up()
         elapsed_ms = (time.perf_counter() - start_s) * 1e3
-    except MissingDependencyError as error:
-        yield problem("models", str(error), "install it as it says")
+    except (MissingDependencyError, ConfigError) as error:
+        yield problem("models", str(error), "do as it says")
         return
     except DelegateError as error:
         yield problem("models", str(error), 'do as it says, or set model.device = "cpu"')

@@ -11,7 +11,7 @@ import numpy as np
 from edge.edgetpu import CUSTOM_OP
 from edge.edgetpu_graph import HEAD_BYTES, IDENTIFIER, Graph, OpInfo, TensorInfo, read_graph
 from edge.edgetpu_rules import ACTIVATION_TYPES, Remark, Verdict, judge
-from edge.errors import ModelError, ModelNotFoundError
+from edge.errors import ModelError
 from edge.manifest import ModelStore
 
 MIB: Final = 2**20
@@ -87,7 +87,7 @@ def check(path: Path) -> Report:
             if data[4:] == IDENTIFIER:  # nothing else is read whole: it may be large, or never end
                 data += file.read()
     except FileNotFoundError:
-        raise ModelNotFoundError(f"{path}: there is no such file; expected a .tflite model") from None
+        raise ModelError(f"{path}: there is no such file; expected a .tflite model") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
     return judge_graph(read_graph(data, path))

@@ -1,6 +1,8 @@
 """Every error that a user can cause or meet, each also a standard-library type.
 
-A message says what was given, what was expected and what to do. `exit_status` is what the command line returns.
+A message says what was given, what was expected and what to do. `exit_status` is what the command line returns: 2 for a
+command line that makes no sense, 78 for a setting that is wrong or names something that is not there (a model, a
+runtime, a certificate...), wherever it was set, and 1 for what may be otherwise at the next attempt.
 """
 
 
@@ -17,7 +19,10 @@ class UsageError(EdgePoseError, ValueError):
 
 
 class ConfigError(EdgePoseError, ValueError):
-    """A setting that is unknown, of the wrong type or out of range. The systemd unit does not restart on its status."""
+    """A setting that is unknown, of the wrong type or out of range, or that names something that is not there.
+
+    The systemd unit does not restart on its status, because the next start would find the same.
+    """
 
     exit_status = 78
 
@@ -39,7 +44,9 @@ class ModelError(EdgePoseError, RuntimeError):
 
 
 class ModelNotFoundError(ModelError, FileNotFoundError):
-    """A model that the manifest does not name, or whose file is missing."""
+    """A model that the manifest does not name, or whose file is missing: the settings ask for what is not there."""
+
+    exit_status = ConfigError.exit_status
 
 
 class ModelChecksumError(ModelError):

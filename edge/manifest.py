@@ -107,7 +107,7 @@ class ModelStore:
         path = self.directory / MANIFEST_NAME
         try:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ModelNotFoundError(
                 f"{path}: there is no {MANIFEST_NAME}; expected the models folder of an edge-pose release. "
                 "Leave model.directory empty to use the bundled models."

@@ -47,7 +47,8 @@ def load_runtime(choice: str = "auto") -> Runtime:
         choice: a name of `RUNTIMES`, or `auto` for the first one installed.
 
     Raises:
-        MissingDependencyError: it is not installed, or cannot be imported.
+        ConfigError: the one that is named is not installed, or cannot be imported.
+        MissingDependencyError: none is, or can be.
     """
     names = list(RUNTIMES) if choice == "auto" else [choice]
     reasons = []
@@ -61,8 +62,15 @@ def load_runtime(choice: str = "auto") -> Runtime:
             if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C in the middle of an extension module's import
                 raise error.__cause__ from None
             reasons.append(f"{name}: {error}")
-    install = "pip install 'edge-pose[tflite]'" if choice == "tflite-runtime" else "pip install ai-edge-litert"
-    raise MissingDependencyError(f"no TFLite runtime can be imported ({'; '.join(reasons)}). Install one: {install}")
+    if choice != "auto":
+        install = "'edge-pose[tflite]'" if choice == "tflite-runtime" else choice
+        raise ConfigError(
+            f"model.runtime = {choice!r}: it cannot be imported ({reasons[0]}). Leave it at auto, or install it: "
+            f"pip install {install}"
+        )
+    raise MissingDependencyError(
+        f"no TFLite runtime can be imported ({'; '.join(reasons)}). Install one: pip install ai-edge-litert"
+    )
 
 
 class Model:

@@ -1,15 +1,16 @@
 """Load settings and let each stage judge its own: what `config check` and every command do first."""
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from edge import broker, camera, config_load
-from edge.config import ModelSettings
+from edge.config import ModelSettings, Settings
 from edge.config_load import COMMAND_LINE, Loaded
 from edge.errors import ConfigError, UsageError
 from edge.manifest import ModelStore
-from edge.runtime import check_precision
+from edge.runtime import RUNTIMES, check_precision, load_runtime
 
 
 def load(config_file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Loaded:
@@ -35,12 +36,28 @@ def load(config_file: Path | None = None, overrides: Mapping[str, Any] | None = 
     return loaded
 
 
-def check_models(wanted: ModelSettings) -> None:
-    """Look whether the models that `run` would load are there; no runtime is needed for it.
+def check_files(settings: Settings) -> None:
+    """Look at what the settings name and `run` would stumble over: certificates, the password, models, a runtime.
 
     Raises:
-        ModelError: the folder has no manifest, or the landmark model no file.
+        ConfigError: one is missing or cannot be used.
+        ModelError: the folder of models has no manifest, or the landmark model no file.
+        MissingDependencyError: no runtime is installed.
     """
+    broker.check(settings.mqtt)
+    camera.check_files(settings.camera)
+    _check_runtime(settings.model.runtime)
+    _check_models(settings.model)
+
+
+def _check_runtime(choice: str) -> None:
+    names = RUNTIMES if choice == "auto" else [choice]
+    # To import one takes a while; to look for it does not.
+    if not any(importlib.util.find_spec(RUNTIMES[name].partition(".")[0]) for name in names):
+        load_runtime(choice)  # says what is missing
+
+
+def _check_models(wanted: ModelSettings) -> None:
     store = ModelStore(Path(wanted.directory) if wanted.directory else None)
     own = [one for one in store.manifest.models if (one.role, one.variant) == ("landmarks", wanted.model)]
     if not any(store.path(entry).exists() for entry in own):

@@ -14,7 +14,7 @@ from edgetpu_models import FLOAT32, INT8, Builder, compiled, detector, landmarks
 from edge.cli import main
 from edge.edgetpu_check import check, judge_graph
 from edge.edgetpu_graph import read_graph
-from edge.errors import ModelError, ModelNotFoundError
+from edge.errors import ModelError
 
 SHAPE = (1, 8, 8, 16)
 INT32_AXIS = np.array([0], np.int32)
@@ -214,7 +214,7 @@ def test_the_command_says_which_operators_and_why(tmp_path, capsys):
 
 
 def test_files_that_are_no_models(tmp_path):
-    with pytest.raises(ModelNotFoundError, match="no such file"):
+    with pytest.raises(ModelError, match="no such file"):
         check(tmp_path / "none.tflite")
     with pytest.raises(ModelError, match="cannot be read"):
         check(tmp_path)

@@ -1,5 +1,6 @@
 """The command line as a user meets it: a process of its own, real files, wrong input."""
 
+import importlib.util
 import json
 import os
 import re
@@ -234,15 +235,38 @@ def test_config_check_looks_at_what_run_would_stumble_over(tmp_path, wrong, name
 
 def test_config_check_looks_for_the_models(tmp_path):
     done = edge_pose("config", "check", environment={"EDGE_POSE_MODEL_DIRECTORY": str(tmp_path)})
-    assert done.returncode == 1
+    assert done.returncode == 78
     assert "there is no manifest.toml" in done.stderr
     (tmp_path / "manifest.toml").write_bytes((bundled_directory() / "manifest.toml").read_bytes())
     for model in ("lite", "heavy"):
         chosen = {"EDGE_POSE_MODEL_DIRECTORY": str(tmp_path), "EDGE_POSE_MODEL_MODEL": model}
         done = edge_pose("config", "check", environment=chosen)
-        assert done.returncode == 1
+        assert done.returncode == 78
         assert f"pose_landmark_{model}" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ("[model]\nruntime = 'tflite-runtime'\n", "pip install 'edge-pose[tflite]'"),
+        ("[model]\ndirectory = '/nowhere'\n", "/nowhere/manifest.toml"),
+        ("[model]\ndirectory = '/etc/passwd'\n", "/etc/passwd/manifest.toml"),
+        ("[camera]\ntuning_file = '/nowhere.json'\n", "/nowhere.json"),
+    ],
+)
+def test_what_the_settings_name_and_is_not_there_is_wrong_configuration(tmp_path, wrong, named):
+    if "tflite" in wrong and importlib.util.find_spec("tflite_runtime"):
+        pytest.skip("tflite-runtime is installed here")
+    path = tmp_path / "config.toml"
+    path.write_text(wrong)
+    done = edge_pose("config", "check", "--config", path)
+    assert done.returncode == 78
+    assert named in done.stderr
+    done = edge_pose("run", "--config", path, "--broker", "mqtt://127.0.0.1:1")
+    assert done.returncode == 78
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_mark_before_the_first_line_is_no_mistake(tmp_path):
@@ -276,7 +300,7 @@ def test_a_truncated_model_is_refused(tmp_path, folder):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate", "benchmark", "doctor"])
+@pytest.mark.parametrize("command", ["run", "predict", "evaluate", "benchmark", "doctor"])
 def test_heavy_which_is_built_by_oneself_is_missed_with_the_command_that_makes_it(tmp_path, folder, command):
     for path in bundled_directory().iterdir():
         if path.is_file() and "heavy" not in path.name:
@@ -290,7 +314,7 @@ def test_heavy_which_is_built_by_oneself_is_missed_with_the_command_that_makes_i
         *(command, *given.get(command, []), "--model", "heavy"),
         environment={"EDGE_POSE_MODEL_DIRECTORY": str(tmp_path)},
     )
-    assert done.returncode == 1
+    assert done.returncode == (1 if command == "doctor" else 78)
     assert f"--variants heavy --out {tmp_path}" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
