@@ -37,6 +37,7 @@ UDEV_DMA_HEAP: Final = (
     'echo \'SUBSYSTEM=="dma_heap", GROUP="video", MODE="0660"\' | sudo tee /etc/udev/rules.d/60-dma-heap.rules && '
     "sudo udevadm control --reload && sudo udevadm trigger"
 )
+MEND_NO_BROKER: Final = "set mqtt.broker to where it is; for a broker on this machine: sudo apt install -y mosquitto"
 
 
 def cameras(settings: Settings) -> Iterator[Finding]:
@@ -164,18 +165,25 @@ def broker(settings: Settings) -> Iterator[Finding]:
         mend = f"set mqtt.username, and put the password into {SERVICE_PASSWORD} or the file of mqtt.password_file"
         yield warning("broker", str(error), mend)
     except BrokerError as error:
-        if mqtt.broker.startswith("mqtts"):
-            mend = (
-                "set mqtt.ca_file if the broker has an authority of its own, or mqtt.broker to mqtt:// if it has no TLS"
-            )
-        else:
-            mend = "set mqtt.broker to where it is; for a broker on this machine: sudo apt install -y mosquitto"
+        mend = _tls_mend(str(error)) if mqtt.broker.startswith("mqtts") else MEND_NO_BROKER
         yield warning("broker", f"{error} (`run` goes on without it and tries again)", mend)
     else:
         yield ok(
             "broker", f"{mqtt.broker} lets us in, MQTT {protocol}" + (f", as {mqtt.username}" if mqtt.username else "")
         )
         yield from _access(mqtt)
+
+
+def _tls_mend(said: str) -> str:
+    """TLS is only to be switched off where the broker has none: not where it showed a certificate that is not right."""
+    if "mismatch" in said:
+        return (
+            "set the host in mqtt.broker to the name that the broker's certificate is made out to, or give the broker "
+            "a certificate for this host"
+        )
+    if "certificate" in said:
+        return "set mqtt.ca_file to the certificate of the authority that signed the broker's"
+    return "set mqtt.ca_file if the broker has an authority of its own, or mqtt.broker to mqtt:// if it has no TLS"
 
 
 def _access(mqtt: MqttSettings) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from brokers import Mosquitto, needs_mosquitto
+from certificates import authority, certificate, needs_openssl
 from conftest import read_clip, settings
 
 from edge import cli, doctor_host, doctor_setup, health
@@ -119,6 +120,28 @@ def test_a_broker_that_lets_us_in_and_one_that_refuses(capsys, tmp_path, person)
         assert status == 0
         assert findings["broker"][0]["state"] == "warning"
         assert "mqtt.username" in findings["broker"][0]["mend"]
+
+
+@needs_mosquitto
+@needs_openssl
+@pytest.mark.parametrize(
+    ("host", "trusted", "mend"),
+    [
+        ("localhost", True, "set the host in mqtt.broker to the name that the broker's certificate is made out to"),
+        ("127.0.0.1", False, "set mqtt.ca_file to the certificate of the authority"),
+    ],
+    ids=["another name", "another authority"],
+)
+def test_a_certificate_that_is_not_right_is_no_reason_to_go_without_tls(tmp_path, host, trusted, mend):
+    signer = authority(tmp_path, "authority")
+    given, key = certificate(tmp_path, "broker", signer)
+    trust = signer[0] if trusted else authority(tmp_path, "other")[0]
+    with Mosquitto(tmp_path / "broker", f"certfile {given}", f"keyfile {key}") as mosquitto:
+        mqtt = mosquitto.settings(broker=f"mqtts://{host}:{mosquitto.port}", ca_file=str(trust))
+        (found,) = doctor_setup.broker(Settings(mqtt=mqtt))
+    assert found.state == "warning"
+    assert mend in found.mend
+    assert "mqtt://" not in found.mend
 
 
 @needs_mosquitto
