@@ -15,6 +15,8 @@ DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 EXPECTED = "expected mqtt://HOST[:PORT], or mqtts://HOST[:PORT] for TLS"
 # The name under which a systemd unit hands the password over (LoadCredential=, SetCredentialEncrypted=).
 CREDENTIAL = "mqtt-password"
+# Of MQTT, in bytes.
+LONGEST_STRING = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ def password(settings: MqttSettings) -> str | None:
         return None  # the unit's credential is blank where nobody has set a password
     if len(lines) != 1 or not lines[0]:
         raise ConfigError(f"mqtt.password_file: {path} has {len(lines)} lines; expected one, the password")
+    if len(lines[0].encode()) > LONGEST_STRING:
+        raise ConfigError(f"mqtt.password_file: {path}: MQTT has room for a password of {LONGEST_STRING} bytes")
     return lines[0]
 
 

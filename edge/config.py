@@ -11,7 +11,12 @@ _LETTER = "[^/+#\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef" + "".join(
     f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000)
 )
 TOPIC_LEVEL = rf"^{_LETTER}]+\Z"
-TOPIC_PATH = rf"^{_LETTER}]+(/{_LETTER}]+)*\Z"
+# Topics that begin with $ are the broker's own ($SYS, $share).
+TOPIC_PATH = rf"^(?!\$){_LETTER}]+(/{_LETTER}]+)*\Z"
+# MQTT's strings hold 65,535 bytes, mosquitto's topics 200 levels: with these, topics stay far below.
+LONGEST_LEVEL = 128
+LONGEST_PATH = 256
+LONGEST_USERNAME = 10_000
 
 
 def _doc(text: str, **limits: Any) -> msgspec.Meta:  # noqa: ANN401 -- msgspec's own limits: ge, le, pattern...
@@ -168,11 +173,18 @@ class MqttSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """[mqtt]: where keypoints go."""
 
     broker: Annotated[str, _doc("mqtt://HOST[:PORT], or mqtts:// with TLS")] = "mqtt://127.0.0.1:1883"
-    device_name: Annotated[str, _doc("this device's topic level; empty is the host's name")] = ""
-    base: Annotated[str, _doc("topics start with this: levels joined by /, without + or #", pattern=TOPIC_PATH)] = (
-        "edge-pose"
-    )
-    username: Annotated[str, _doc("empty is none")] = ""
+    device_name: Annotated[
+        str, _doc(f"this device's topic level, {LONGEST_LEVEL} characters at most; empty is the host's name")
+    ] = ""
+    base: Annotated[
+        str,
+        _doc(
+            f"topics start with this: levels joined by /, no + or #, no $ first, {LONGEST_PATH} characters at most",
+            pattern=TOPIC_PATH,
+            max_length=LONGEST_PATH,
+        ),
+    ] = "edge-pose"
+    username: Annotated[str, _doc("empty is none", max_length=LONGEST_USERNAME)] = ""
     password_file: Annotated[
         str, _doc("a file that holds the password and nothing else; empty: systemd's credential mqtt-password, if any")
     ] = ""
@@ -192,9 +204,9 @@ class MqttSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     presence_off: Annotated[float, _doc("seconds that nobody must be in view before presence is OFF", ge=0)] = 3.0
     health_interval: Annotated[float, _doc("seconds between health messages", ge=1, le=3600)] = 30.0
     homeassistant: Annotated[bool, _doc("announce this device to Home Assistant (MQTT discovery)")] = False
-    homeassistant_prefix: Annotated[str, _doc("Home Assistant's discovery prefix", pattern=TOPIC_PATH)] = (
-        "homeassistant"
-    )
+    homeassistant_prefix: Annotated[
+        str, _doc("Home Assistant's discovery prefix", pattern=TOPIC_PATH, max_length=LONGEST_PATH)
+    ] = "homeassistant"
 
     def device(self) -> str:
         """The device's name: as set, or the host's."""

@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from edge.config import TOPIC_LEVEL, Section, Settings
+from edge.config import LONGEST_LEVEL, TOPIC_LEVEL, Section, Settings
 from edge.errors import ConfigError, UsageError
 
 SYSTEM_CONFIG = Path("/etc/edge-pose/config.toml")
 ENVIRONMENT_PREFIX = "EDGE_POSE_"
 COMMAND_LINE = "command line"
 DEFAULT = "default"
+LONGEST_SHOWN = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,15 @@ def _checked(given: Value) -> Any:  # noqa: ANN401 -- the type is the setting's 
     try:
         return msgspec.convert(value, annotation, strict=not lax)
     except msgspec.ValidationError as cause:
-        raise error(f"{given.origin}: {given.name} = {given.value!r}: {_expectation(annotation, str(cause))}") from None
+        raise error(
+            f"{given.origin}: {given.name} = {_shown(given.value)}: {_expectation(annotation, str(cause))}"
+        ) from None
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401 -- whatever was given
+    """What was given, without filling the screen with it."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _plain(annotation: Any) -> Any:  # noqa: ANN401 -- a type annotation is any object
@@ -182,12 +191,12 @@ def _expectation(annotation: Any, cause: str) -> str:  # noqa: ANN401 -- a type 
 def _check_names(settings: Settings, origins: Mapping[str, str]) -> None:
     """Refuse a device name that would break out of its topic level, also where it came from the host's name."""
     name = settings.mqtt.device()
-    if not re.match(TOPIC_LEVEL, name):
+    if not re.match(TOPIC_LEVEL, name) or len(name) > LONGEST_LEVEL:
         origin = origins["mqtt.device_name"]
         error = UsageError if origin == COMMAND_LINE else ConfigError
         raise error(
-            f"{origin}: mqtt.device_name = {name!r}: a device name is one level of an MQTT topic and may not hold "
-            "/, +, # or control characters, nor be empty"
+            f"{origin}: mqtt.device_name = {_shown(name)}: a device name is one level of an MQTT topic and may not "
+            f"hold /, +, # or control characters, nor be empty or longer than {LONGEST_LEVEL} characters"
         )
 
 

@@ -15,7 +15,7 @@ from networks import Door
 from wire import listen, retained, sample_message
 
 from edge import link
-from edge.config import MqttSettings
+from edge.config import LONGEST_LEVEL, LONGEST_PATH, MqttSettings
 from edge.demo_broker import DemoBroker
 from edge.errors import ConfigError
 from edge.messages import Health, Info, decode, encode
@@ -58,6 +58,19 @@ def test_poses_arrive_in_order_and_follow_the_schema(mosquitto: Mosquitto) -> No
     for document in documents:
         jsonschema.validate(document, schema)
     assert [document["seq"] for document in documents] == list(range(30))
+
+
+@needs_mosquitto
+def test_the_longest_names_that_are_allowed_reach_their_readers(mosquitto: Mosquitto) -> None:
+    letter = "\U00010348"  # of four bytes
+    base = "/".join(LONGEST_PATH // 2 * [letter])
+    publisher = Publisher(mosquitto.settings(base=base, device_name=LONGEST_LEVEL * letter), INFO)
+    with listen(mosquitto, f"{base}/+/pose") as reader:
+        publisher.start()
+        assert eventually(lambda: publisher.state.phase == "connected"), publisher.state
+        publisher.publish_pose(encode(sample_message()))
+        assert reader.get(5) is not None
+    publisher.close()
 
 
 @needs_mosquitto
@@ -121,7 +134,7 @@ def test_close_says_offline_and_takes_less_than_a_second(mosquitto: Mosquitto) -
 
 PUBLISH_FOREVER = """
 import sys, time
-from edge.config import MqttSettings
+from edge.config import LONGEST_LEVEL, LONGEST_PATH, MqttSettings
 from edge.messages import Info
 from edge.publisher import POSE_QUEUE, Publisher
 publisher = Publisher(MqttSettings(broker=sys.argv[1], device_name="kitchen", keepalive=2), Info(device="kitchen"))

@@ -381,6 +381,9 @@ def test_a_blank_credential_is_no_password(tmp_path, monkeypatch):
     credential.write_text("secret\nmore\n")
     with pytest.raises(ConfigError, match="2 lines"):
         broker.password(mqtt)
+    credential.write_text(65_536 * "a")
+    with pytest.raises(ConfigError, match="room for a password of 65535 bytes"):
+        broker.password(mqtt)
 
 
 def test_run_tells_its_manager_from_start_to_stop(manager, clip):
