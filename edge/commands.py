@@ -65,7 +65,7 @@ class Commands:
     def _set_enabled(self, payload: bytes) -> bool:
         values = {ON: True, OFF: False, b"true": True, b"false": False}
         if payload not in values:
-            raise MessageError("expected ON or OFF")
+            raise MessageError("expected ON, OFF, true or false")
         if self.target.enabled != values[payload]:
             logger.info("set over MQTT: enabled = %s", values[payload])
         self.target.enabled = values[payload]

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from edge.config import LONGEST_LEVEL, TOPIC_LEVEL, Section, Settings
+from edge.config_file import read_file
 from edge.errors import ConfigError, UsageError
 
 SYSTEM_CONFIG = Path("/etc/edge-pose/config.toml")
@@ -106,7 +107,7 @@ def _from_file(config_file: Path | None) -> list[Value]:
     if config_file is None and not path.exists():
         return []
     try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors put a mark before the first line
+        text = read_file(path).decode("utf-8-sig")  # some editors put a mark before the first line
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such configuration file. Give an existing one with --config.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -117,11 +118,19 @@ def _from_file(config_file: Path | None) -> list[Value]:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     values = []
     for section, content in document.items():
+        _refuse_without_section(path, section)
         _known(section, Settings.__struct_fields__, f"{path}: unknown section [{section}]", ConfigError)
         if not isinstance(content, dict):
             raise ConfigError(f"{path}: {section} = {content!r}: expected a section [{section}] with keys below it")
         values += [Value(section, key, value, str(path)) for key, value in content.items()]
     return values
+
+
+def _refuse_without_section(path: Path, key: str) -> None:
+    """A setting that stands before the first section is a common slip, and its section is known."""
+    own = [f"[{section}]" for section in Settings.__struct_fields__ if key in _section_type(section).__struct_fields__]
+    if own and key not in Settings.__struct_fields__:
+        raise ConfigError(f"{path}: {key} stands outside of a section; put it below {' or '.join(own)}")
 
 
 def _from_environment(environment: Mapping[str, str]) -> list[Value]:

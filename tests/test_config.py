@@ -1,8 +1,12 @@
+import os
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
-from edge import config, config_load
+from edge import config, config_file, config_load
 from edge.errors import ConfigError, UsageError
 
 
@@ -50,6 +54,9 @@ def test_later_sources_win_and_origins_are_kept(tmp_path):
         (f"[mqtt]\nbase = '{257 * 'a'}'", r"base = 'a{119}\.\.\.: .*256 characters at most"),
         (f"[mqtt]\nhomeassistant_prefix = '{257 * 'a'}'", "length <= 256"),
         (f"[mqtt]\nusername = '{10_001 * 'a'}'", "length <= 10000"),
+        ("source = '0'\n", r"source stands outside of a section; put it below \[camera\]"),
+        ("min_score = 0.5\n[camera]\n", r"put it below \[detector\] or \[tracker\]"),
+        ("[width]\n", r"width stands outside of a section; put it below \[camera\]"),
         ("[camera\nwidth = 640", "not valid TOML"),
         ("a = " + 5000 * "[", "not valid TOML"),
     ],
@@ -95,6 +102,24 @@ def test_a_missing_or_unreadable_file(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read"):
         config_load.load(tmp_path / "binary.toml", environment={})
+
+
+def test_what_has_no_end_is_no_configuration(tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match="more than 1,000,000 bytes"):
+        config_load.load(Path("/dev/zero"), environment={})
+    monkeypatch.setattr(config_file, "PIPE_TIMEOUT_S", 0.3)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="did not come"):
+        config_load.load(tmp_path / "pipe", environment={})
+    assert config_load.load(Path("/dev/null"), environment={}).settings == config.Settings()
+
+
+@pytest.mark.parametrize("line", ["<(sleep 0.5; cat {file})", "/dev/stdin < {file}", "/dev/stdin < <(cat {file})"])
+def test_a_configuration_may_come_through_a_pipe(tmp_path, line):
+    path = write(tmp_path, "[camera]\nwidth = 1280\n")
+    command = f"{sys.executable} -m edge config show --config {line.format(file=path)}"
+    shown = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "width = 1280" in shown
 
 
 def test_what_show_prints_is_a_configuration_file_that_gives_the_same_settings(tmp_path):

@@ -46,8 +46,8 @@ def test_good_commands_are_carried_out(name: str, payload: bytes, value: float) 
 @pytest.mark.parametrize(
     ("name", "payload", "expected"),
     [
-        ("enabled", b"maybe", "expected ON or OFF"),
-        ("enabled", b"", "expected ON or OFF"),
+        ("enabled", b"maybe", "expected ON, OFF, true or false"),
+        ("enabled", b"", "expected ON, OFF, true or false"),
         ("max_fps", b"-1", "expected a number"),
         ("max_fps", b"fast", "expected a number"),
         ("max_fps", b"1e999", "expected a number"),
