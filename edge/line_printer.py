@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import sys
 import threading
 from collections import deque
@@ -100,12 +101,18 @@ class LinePrinter:
     def _run(self) -> None:
         try:
             while (line := self._next()) is not None:
-                while line:
-                    line = line[os.write(self._output, line) :]
+                self._write(line)
         except OSError as error:
             with self._changed:
                 self._error = error
                 self._changed.notify_all()
+
+    def _write(self, line: bytes) -> None:
+        while line:
+            try:
+                line = line[os.write(self._output, line) :]
+            except BlockingIOError:  # another program on the same terminal made it so
+                select.select([], [self._output], [])
 
     def _next(self) -> bytes | None:
         with self._changed:

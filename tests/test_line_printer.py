@@ -176,6 +176,20 @@ def test_a_recording_waits_for_its_reader_until_the_end_is_wanted(monkeypatch):
     assert time.monotonic() - start_s < 1
 
 
+def test_an_output_that_does_not_block_is_waited_for(monkeypatch):
+    pipe, read = Pipe(monkeypatch), []
+    os.set_blocking(sys.stdout.fileno(), False)
+    reading = threading.Thread(target=pipe.read_into, args=(read,))
+    with LinePrinter(threading.Event(), live=False) as printer:
+        for number in range(3):
+            printer(sample_message(), line(number))
+        time.sleep(0.2)
+        reading.start()
+    sys.stdout.close()
+    reading.join(10)
+    assert read == [0, 1, 2]
+
+
 def test_lines_that_cannot_be_written_are_an_error(monkeypatch):
     with open("/dev/full", "w") as full:  # noqa: PTH123 -- as standard output has it
         monkeypatch.setattr(sys, "stdout", full)
