@@ -9,14 +9,13 @@ from typing import Any
 
 import msgspec
 
-from edge import validate
+from edge import streams, validate
 from edge.arguments import parser
 from edge.camera import redact
 from edge.config import Settings
 from edge.config_load import Loaded, as_toml
 from edge.errors import EdgePoseError, UsageError
-from edge.output import give_up_stdout
-from edge.service import level_prefix, log_to_journal
+from edge.service import log_to_journal
 from edge.signals import clean_up_on_signals
 
 Command = Callable[[argparse.Namespace], int]
@@ -24,19 +23,25 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status."""
+    streams.claim()
+    try:
+        status = _do(arguments)
+    except SystemExit as ended:  # argparse's: --help, --version, a command line that makes no sense
+        status = int(ended.code or 0)
+    return streams.finish(status)
+
+
+def _do(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     level = logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(stream=sys.stderr, level=level, format="edge-pose: %(levelname)s: %(message)s")
     try:
         return COMMANDS[options.command](options)
     except EdgePoseError as error:
-        print(f"{level_prefix(logging.ERROR)}edge-pose: {error}", file=sys.stderr)
+        streams.complain(str(error))
         return error.exit_status
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        give_up_stdout()
-        return 0
 
 
 def _load(options: argparse.Namespace) -> Settings:
@@ -114,7 +119,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _config(options: argparse.Namespace) -> int:
     loaded = validate.load(options.config)
     if options.action == "show":
-        sys.stdout.write(as_toml(_without_secrets(loaded)))
+        print(as_toml(_without_secrets(loaded)), end="")
     else:
         validate.check_files(loaded.settings)
         print("The settings are right.")

@@ -17,6 +17,7 @@ import msgspec
 from edge.config import LONGEST_LEVEL, TOPIC_LEVEL, Section, Settings
 from edge.config_file import read_file
 from edge.errors import ConfigError, UsageError
+from edge.streams import as_utf8
 
 SYSTEM_CONFIG = Path("/etc/edge-pose/config.toml")
 ENVIRONMENT_PREFIX = "EDGE_POSE_"
@@ -218,6 +219,8 @@ def as_toml(loaded: Loaded) -> str:
         if section != section_before:
             lines += [f"\n[{section}]" if section_before else f"[{section}]"]
             section_before = section
-        value = msgspec.json.encode(plain[section][key]).decode()  # JSON's scalars are TOML's too
+        value = plain[section][key]
+        value = as_utf8(value) if isinstance(value, str) else value
+        value = msgspec.json.encode(value).decode()  # JSON's scalars are TOML's too
         lines += [f"# {meaning}", f"{key} = {value}  # {loaded.origins[f'{section}.{key}']}"]
     return "\n".join(lines) + "\n"

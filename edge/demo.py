@@ -22,7 +22,7 @@ from edge.draw import draw_poses, upright_bgr
 from edge.errors import BrokerError
 from edge.estimator import Estimate
 from edge.messages import PoseMessage
-from edge.output import check_folder, give_up_stdout
+from edge.output import check_folder
 from edge.pipeline import Controls, Figures
 from edge.pose import KEYPOINT_NAMES, Frame
 from edge.publisher import Publisher
@@ -109,15 +109,9 @@ class Printer(threading.Thread):
             if message is not None:
                 self.received += 1
                 self._arrivals.append(time.monotonic())
-                self._print(self._line(message))
+                print(self._line(message), flush=True)
             elif ending:
                 return
-
-    def _print(self, line: str) -> None:
-        try:
-            print(line, flush=True)
-        except BrokenPipeError:
-            give_up_stdout()
 
     def _line(self, message: PoseMessage) -> str:
         elapsed_s = self._arrivals[-1] - self._arrivals[0]

@@ -11,6 +11,7 @@ from edge import __version__, doctor_host, doctor_setup, validate
 from edge.config import Settings
 from edge.errors import ConfigError, EdgePoseError
 from edge.finding import Finding, ok, problem
+from edge.streams import write_stdout
 
 WIDTH = 14
 
@@ -34,7 +35,7 @@ def doctor(config_file: Path | None, overrides: Mapping[str, Any], *, as_json: b
     stopped = any(finding.state == "problem" for finding in findings)
     if as_json:
         document = {"ok": not stopped, "version": __version__, "checks": findings}
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(document)).decode() + "\n")
+        write_stdout(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
     else:
         problems = sum(finding.state == "problem" for finding in findings)
         warnings = sum(finding.state == "warning" for finding in findings)

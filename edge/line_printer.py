@@ -6,11 +6,10 @@ import select
 import sys
 import threading
 from collections import deque
-from types import TracebackType
 from typing import Final, Self
 
-from edge.errors import UsageError
 from edge.messages import PoseMessage
+from edge.streams import lose_stdout
 
 _log = logging.getLogger(__name__)
 
@@ -26,20 +25,15 @@ class LinePrinter:
     """Writes each message as a line, in a thread of its own: a pipe that is full blocks that thread and nothing else.
 
     A context manager, and a consumer of `edge.pipeline`. When too many lines wait, a recording waits for its reader,
-    who gets every line; of a live source the oldest lines are left out, and that is said.
+    who gets every line; of a live source the oldest lines are left out, and that is said. Where standard output cannot
+    be written, the end is wanted: whoever asked for lines wants no run that nobody sees.
 
     Args:
         stop: set when the end is wanted: then nobody is waited for.
         live: whether frames come at their own pace.
-
-    Raises:
-        UsageError: standard output is closed.
-        OSError: from the end of the block: the last lines could not be written.
     """
 
     def __init__(self, stop: threading.Event, *, live: bool) -> None:
-        if sys.stdout is None:
-            raise UsageError("--print: standard output is closed")
         # Not sys.stdout itself: a thread that is blocked in its buffer would hold up the interpreter's end.
         self._output = sys.stdout.fileno()
         self._live = live
@@ -54,16 +48,12 @@ class LinePrinter:
         self._thread.start()
 
     def __call__(self, _message: PoseMessage, payload: bytes) -> None:
-        """Have a message written.
-
-        Raises:
-            OSError: an earlier one could not be: the reader has gone, the disk is full.
-        """
+        """Have a message written."""
         with self._changed:
             while self._is_full() and not self._live and not self._stop.is_set():
                 self._changed.wait(POLL_S)
             if self._error is not None:
-                raise self._error
+                return
             if self._is_full():
                 self._lines.popleft()
                 self._left_out += 1
@@ -91,12 +81,10 @@ class LinePrinter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-        if kind is None and self._error is not None:
-            raise self._error
+        if self._error is not None:
+            lose_stdout(self._error)
 
     def _run(self) -> None:
         try:
@@ -106,6 +94,7 @@ class LinePrinter:
             with self._changed:
                 self._error = error
                 self._changed.notify_all()
+            self._stop.set()
 
     def _write(self, line: bytes) -> None:
         while line:

@@ -9,11 +9,11 @@ import fcntl
 import os
 import secrets
 import stat
-import sys
 from pathlib import Path
 from typing import Final
 
 from edge.errors import EdgePoseError, UsageError
+from edge.streams import write_stdout
 
 # Linux follows no more links than this.
 MOST_LINKS: Final = 40
@@ -39,11 +39,6 @@ def check_folder(path: Path, shown: str) -> None:
     """
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{shown}: there is no such folder")
-
-
-def give_up_stdout() -> None:
-    """Nobody reads our output any more (as after `| head`): what else is printed goes nowhere, without a complaint."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -98,7 +93,9 @@ def _may_be_written(target: Path) -> bool:
 
 def _write_open(number: int, content: bytes) -> None:
     """Write to an open file from where it is, after what was printed there before."""
-    sys.stdout.flush()
+    if number == 1:
+        write_stdout(content)
+        return
     with open(number, "wb", closefd=False) as file:
         file.write(content)
 

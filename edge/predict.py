@@ -1,6 +1,5 @@
 """Poses of pictures, or of each frame of a video, without a broker: the command `predict`."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from edge.messages import PoseEntry, pose_entry
 from edge.output import check_file, write_file
 from edge.pose import Frame, Pose
 from edge.quality import PoseQuality, QualityMeter
+from edge.streams import complain, write_stdout
 
 
 class FrameResult(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -76,7 +76,7 @@ def predict(paths: Sequence[str], settings: Settings, outputs: Outputs) -> int:
                 if outputs.draw_directory:
                     _draw(outputs.draw_directory / f"{name}-{frame.number:06d}.jpg", frame, poses)
         except EdgePoseError as error:
-            print(f"edge-pose: {error}", file=sys.stderr)
+            complain(str(error))
             status = error.exit_status
             if not results[path]:
                 del results[path]  # nothing is known of it, which is not that nobody is there
@@ -139,8 +139,8 @@ def _people(number: int) -> str:
 
 
 def _write_json(target: str, results: dict[str, list[FrameResult]]) -> None:
-    document = msgspec.json.encode(results)
+    document = msgspec.json.encode(results) + b"\n"
     if target == "-":
-        sys.stdout.write(document.decode() + "\n")
-        return
-    write_file(Path(target), document + b"\n")
+        write_stdout(document)
+    else:
+        write_file(Path(target), document)

@@ -11,6 +11,7 @@ from edge.config import MqttSettings
 from edge.errors import MessageError
 from edge.messages import Health, Info, PoseMessage, decode
 from edge.mqtt_message import Received
+from edge.streams import stdout_is_lost
 from edge.subscriber import Subscriber
 from edge.topics import OFFLINE
 
@@ -129,7 +130,7 @@ def watch(settings: MqttSettings, *, duration_s: float | None = None, stream: Te
     end_s = None if duration_s is None else time.monotonic() + duration_s
     with Subscriber(settings, filters, limit=20_000) as reader:
         try:
-            while end_s is None or time.monotonic() < end_s:
+            while (end_s is None or time.monotonic() < end_s) and not stdout_is_lost():
                 _collect(reader, fleet)
                 _draw(reader, fleet, settings, out)
         except KeyboardInterrupt:
