@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,8 @@ from numpy.typing import NDArray
 from edge import sample
 from edge.config import Settings
 from edge.demo_broker import DemoBroker
-from edge.draw import draw_poses, upright_bgr
-from edge.errors import BrokerError
+from edge.draw import check_picture_name, draw_poses, upright_bgr, write_picture
+from edge.errors import BrokerError, EdgePoseError
 from edge.estimator import Estimate
 from edge.messages import PoseMessage
 from edge.output import check_folder
@@ -27,6 +26,7 @@ from edge.pipeline import Controls, Figures
 from edge.pose import KEYPOINT_NAMES, Frame
 from edge.publisher import Publisher
 from edge.run import run_loop, stop_on_signals
+from edge.streams import complain
 from edge.subscriber import Subscriber
 from edge.topics import Topics
 
@@ -47,9 +47,10 @@ def demo(settings: Settings, picture: Path) -> int:
         Exit status: 0 if pose messages arrived, 1 if none did.
 
     Raises:
-        UsageError: the picture's folder is not there.
+        UsageError: the picture's folder is not there, or its name is not one of a picture.
         EdgePoseError: the source, a model or the broker fails.
     """
+    check_picture_name(picture, f"--picture {picture}")
     check_folder(picture, f"--picture {picture}")
     # What arrives is the demo's output; the log of a quiet connection would only be in its way.
     logging.getLogger("edge").setLevel(logging.WARNING)
@@ -65,7 +66,9 @@ def demo(settings: Settings, picture: Path) -> int:
             controls = Controls(max_fps=settings.pipeline.max_fps)
             stop_on_signals(controls)
             figures = run_loop(settings, controls, observers=[best.see], started=Started(subscriber))
-    _summary(figures, printer, best.save(picture))
+    _summary(figures, printer)
+    if saved := best.save(picture):
+        print(f"A picture with the skeleton drawn: {saved}")
     if settings.camera.source == "sample":
         print(f"The clip: {sample.CREDIT}.")
     return 0 if printer.received else 1
@@ -156,16 +159,30 @@ class BestPicture:
             draw_poses(self._picture, estimate.poses, regions=True)
 
     def save(self, path: Path) -> Path | None:
-        """Write the picture; a folder that cannot be written is replaced by one for temporary files."""
+        """Write the picture; a folder that cannot be written is replaced by one for temporary files.
+
+        Raises:
+            EdgePoseError: nor can that one.
+        """
         if self._picture is None:
             return None
-        if not cv2.imwrite(str(path), self._picture):
-            path = Path(tempfile.mkdtemp(prefix="edge-pose-")) / "demo.jpg"
-            cv2.imwrite(str(path), self._picture)
+        try:
+            write_picture(path, self._picture)
+        except EdgePoseError as error:
+            complain(str(error))
+            path = _elsewhere()
+            write_picture(path, self._picture)
         return path.absolute()
 
 
-def _summary(figures: Figures, printer: Printer, picture: Path | None) -> None:
+def _elsewhere() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="edge-pose-")) / "demo.jpg"
+    except OSError as error:
+        raise EdgePoseError(f"no folder for the picture can be made either: {error.strerror}") from None
+
+
+def _summary(figures: Figures, printer: Printer) -> None:
     print(f"\n{figures.frames} frames, somebody in {figures.frames_with_people} of them.")
     print(f"{printer.received} pose messages arrived over MQTT, of {figures.messages} published.")
     share = figures.share_without_detection()
@@ -176,5 +193,3 @@ def _summary(figures: Figures, printer: Printer, picture: Path | None) -> None:
         )
     if figures.latency_ms:
         print(f"From the decoded frame to its message: {median(figures.latency_ms):.1f} ms (median).")
-    if picture:
-        print(f"A picture with the skeleton drawn: {picture}")

@@ -1,10 +1,17 @@
-"""Draw skeletons into pictures: for `predict --draw` and the demo."""
+"""Draw skeletons into pictures, and write those: for `predict --draw`, `snapshot` and the demo."""
+
+from pathlib import Path
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.errors import EdgePoseError, UsageError
+from edge.output import write_file
 from edge.pose import SKELETON, Frame, Pose
+
+PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
 
 # A joint is drawn solid at this visibility, and pale below it.
 CLEARLY_VISIBLE = 0.5
@@ -41,6 +48,33 @@ def draw_poses(picture: NDArray[np.uint8], poses: list[Pose], *, regions: bool =
         hidden = (pose.keypoints_px[:, 3] < CLEARLY_VISIBLE).any()
         if hidden:
             cv2.addWeighted(pale, 0.35, picture, 0.65, 0, dst=picture)
+
+
+def check_picture_name(path: Path, shown: str) -> None:
+    """Make sure that a picture can be written under this name.
+
+    Raises:
+        UsageError: it cannot; names the file as `shown`.
+    """
+    if path.suffix.lower() not in PICTURE_SUFFIXES or path.is_dir():
+        raise UsageError(f"{shown}: expected a file's name that ends in .jpg or .png")
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write a picture, all of it or nothing, as a JPEG or PNG by its name.
+
+    Raises:
+        EdgePoseError: the disk is full, or the folder cannot be written; or no JPEG can be as large.
+    """
+    # Not cv2.imwrite: it does not say what went wrong, and a name that is no UTF-8 ends the process.
+    try:
+        done, data = cv2.imencode(path.suffix.lower(), picture)
+    except cv2.error:
+        done = False
+    if not done:
+        size = f"{picture.shape[1]}x{picture.shape[0]}"
+        raise EdgePoseError(f"{path}: a picture of {size} cannot be written as {path.suffix}")
+    write_file(path, data.tobytes())
 
 
 def _draw_skeleton(canvas: NDArray[np.uint8], pose: Pose, width: int, *, clearly: bool) -> None:

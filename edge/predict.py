@@ -1,27 +1,28 @@
 """Poses of pictures, or of each frame of a video, without a broker: the command `predict`."""
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import msgspec
 
 from edge.camera import open_source
 from edge.camera_source import Source
 from edge.config import Settings
-from edge.draw import draw_poses, upright_bgr
+from edge.draw import draw_poses, upright_bgr, write_picture
 from edge.errors import EdgePoseError, UsageError
 from edge.estimator import PoseEstimator
 from edge.messages import PoseEntry, pose_entry
 from edge.output import check_file, write_file
 from edge.pose import Frame, Pose
 from edge.quality import PoseQuality, QualityMeter
-from edge.streams import complain, write_stdout
+from edge.streams import as_utf8, complain, write_stdout
 
 
 class FrameResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `predict --json` says of one picture or video frame.
+    """What `predict --json` says of one picture or video frame. Names of files are written as by `as_utf8`.
 
     Attributes:
         frame: its number.
@@ -52,7 +53,7 @@ def predict(paths: Sequence[str], settings: Settings, outputs: Outputs) -> int:
     A path that cannot be read is reported and the others are still done.
 
     Returns:
-        Exit status: 0, or 1 where a path failed.
+        Exit status: 0, or not where a path failed or a picture could not be written.
 
     Raises:
         UsageError: an output that cannot be written; found before any work is done.
@@ -65,6 +66,7 @@ def predict(paths: Sequence[str], settings: Settings, outputs: Outputs) -> int:
     results: dict[str, list[FrameResult]] = {}
     status = 0
     names = _picture_names(paths)
+    drawer = Drawer(outputs.draw_directory)
     for path, name in zip(paths, names, strict=True):
         results[path] = []
         try:
@@ -72,9 +74,9 @@ def predict(paths: Sequence[str], settings: Settings, outputs: Outputs) -> int:
             for source, frame, poses in _poses_of(path, settings, estimator):
                 entries = [pose_entry(pose, frame, world=settings.pipeline.world) for pose in poses]
                 quality = [] if source.pictures else meter.see(poses, frame.time_s)
-                results[path].append(FrameResult(frame.number, round(frame.time_s, 6), entries, source.file, quality))
-                if outputs.draw_directory:
-                    _draw(outputs.draw_directory / f"{name}-{frame.number:06d}.jpg", frame, poses)
+                file = as_utf8(source.file)
+                results[path].append(FrameResult(frame.number, round(frame.time_s, 6), entries, file, quality))
+                drawer.draw(name, frame, poses)
         except EdgePoseError as error:
             complain(str(error))
             status = error.exit_status
@@ -85,7 +87,7 @@ def predict(paths: Sequence[str], settings: Settings, outputs: Outputs) -> int:
             print(_summary(path, results[path]))
     if outputs.json_file:
         _write_json(outputs.json_file, results)
-    return status
+    return status or int(bool(drawer.failed))
 
 
 def _poses_of(path: str, settings: Settings, estimator: PoseEstimator) -> Iterator[tuple[Source, Frame, list[Pose]]]:
@@ -102,10 +104,17 @@ def _check_outputs(outputs: Outputs) -> None:
     if outputs.json_file and outputs.json_file != "-":
         check_file(Path(outputs.json_file), "--json")
     if outputs.draw_directory:
-        try:
-            outputs.draw_directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"--draw {outputs.draw_directory}: the folder cannot be made: {error.strerror}") from None
+        _make_folder(outputs.draw_directory)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        kind = EdgePoseError if error.errno in (errno.ENOSPC, errno.EDQUOT) else UsageError
+        raise kind(f"--draw {folder}: the folder cannot be made: {error.strerror}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"--draw {folder}: the folder cannot be written")
 
 
 def _picture_names(paths: Sequence[str]) -> list[str]:
@@ -118,11 +127,29 @@ def _picture_names(paths: Sequence[str]) -> list[str]:
     return names
 
 
-def _draw(path: Path, frame: Frame, poses: list[Pose]) -> None:
-    picture = upright_bgr(frame)
-    draw_poses(picture, poses)
-    if not cv2.imwrite(str(path), picture):
-        raise UsageError(f"--draw: {path} cannot be written")
+class Drawer:
+    """Writes pictures into a folder, if there is one. One that fails is said, and costs nothing else that is found.
+
+    Attributes:
+        failed: of which films or pictures something could not be written.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.failed: set[str] = set()
+        self._folder = folder
+
+    def draw(self, name: str, frame: Frame, poses: list[Pose]) -> None:
+        """Draw the people of a frame of the film or picture that goes by this name."""
+        if self._folder is None:
+            return
+        picture = upright_bgr(frame)
+        draw_poses(picture, poses)
+        try:
+            write_picture(self._folder / f"{name}-{frame.number:06d}.jpg", picture)
+        except EdgePoseError as error:
+            if name not in self.failed:  # once, not for every frame of a film
+                complain(f"--draw: {error}")
+            self.failed.add(name)
 
 
 def _summary(path: str, frames: list[FrameResult]) -> str:
@@ -139,7 +166,7 @@ def _people(number: int) -> str:
 
 
 def _write_json(target: str, results: dict[str, list[FrameResult]]) -> None:
-    document = msgspec.json.encode(results) + b"\n"
+    document = msgspec.json.encode({as_utf8(path): frames for path, frames in results.items()}) + b"\n"
     if target == "-":
         write_stdout(document)
     else:

@@ -4,16 +4,15 @@ import time
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.camera import open_source
 from edge.config import Settings
-from edge.draw import draw_poses, upright_bgr
-from edge.errors import SourceError, UsageError
+from edge.draw import check_picture_name, draw_poses, upright_bgr, write_picture
+from edge.errors import SourceError
 from edge.estimator import PoseEstimator
-from edge.output import check_folder
+from edge.output import check_file
 from edge.pose import Pose
 
 # A camera needs about a second to find exposure and white balance; a person who comes into view is waited for a little.
@@ -34,16 +33,14 @@ def snapshot(settings: Settings, target: Path) -> int:
         0.
 
     Raises:
-        UsageError: the picture cannot be written there.
-        EdgePoseError: the source or a model fails.
+        UsageError: the picture cannot be written there; found before any work is done.
+        EdgePoseError: the source or a model fails, or the disk is full.
     """
-    if target.suffix.lower() not in (".jpg", ".jpeg", ".png"):
-        raise UsageError(f"{target}: expected a name that ends in .jpg or .png")
-    check_folder(target, str(target))
+    check_picture_name(target, str(target))
+    check_file(target, "the picture")
     picture, poses = _look(settings)
     draw_poses(picture, poses, regions=True)
-    if not cv2.imwrite(str(target), picture):
-        raise UsageError(f"{target}: cannot be written; check the folder's permissions")
+    write_picture(target, picture)
     scores = ", ".join(f"score {pose.score:.2f}" for pose in poses)
     people = f"{len(poses)} {'person' if len(poses) == 1 else 'people'}, {scores}" if poses else "nobody in view"
     print(f"{target}: {picture.shape[1]}x{picture.shape[0]}, {people}")

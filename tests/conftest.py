@@ -1,5 +1,7 @@
 """What many tests need: the sample clip, models, and frames made of nothing."""
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +49,25 @@ def read_clip(clip: Path) -> Iterator[NDArray[np.uint8]]:
             yield np.asarray(image, dtype=np.uint8)
     finally:
         capture.release()
+
+
+@pytest.fixture(scope="session")
+def person(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture of one person, 868x744."""
+    path = tmp_path_factory.mktemp("person") / "person.png"
+    image = next(image for number, image in enumerate(read_clip(clip)) if number == 60)
+    cv2.imwrite(str(path), image[250:994, 900:1768])
+    return path
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Path:
+    """A device that is always full. Root gets one of its own: a mistake must not cost the machine its /dev/full."""
+    if os.geteuid() != 0:
+        return Path("/dev/full")
+    path = tmp_path / "full"
+    os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 7))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Files that commands write: replaced as a whole, and what is no file stays what it is."""
 
+import json
 import os
 import resource
 import stat
@@ -9,20 +10,13 @@ import tempfile
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+from shell import in_bash, said_by
 
+from edge.draw import write_picture
 from edge.errors import EdgePoseError, UsageError
 from edge.output import check_file, write_file
-
-
-@pytest.fixture
-def full(tmp_path: Path) -> Path:
-    """A device that is always full. Root gets one of its own: a mistake must not cost the machine its /dev/full."""
-    if os.geteuid() != 0:
-        return Path("/dev/full")
-    path = tmp_path / "full"
-    os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 7))
-    return path
 
 
 def write(path: Path, content: bytes) -> None:
@@ -30,7 +24,7 @@ def write(path: Path, content: bytes) -> None:
     write_file(path, content)
 
 
-def in_bash(path: str, after: str = "", folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
+def written_to(path: str, after: str = "", folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
     """What another process makes of a path that only it can see."""
     code = """
 from pathlib import Path; from edge.output import check_file, write_file; import sys
@@ -99,14 +93,14 @@ def test_a_pipe_is_written_into_and_stays(tmp_path):
 
 def test_standard_output_by_its_names_comes_after_what_was_printed(tmp_path):
     for path in ("/dev/stdout", "/proc/self/fd/1", "/dev/fd/1"):
-        assert in_bash(path).stdout == "before\ncontent\nafter\n"
-        done = in_bash(path, "> out.txt", tmp_path)
+        assert written_to(path).stdout == "before\ncontent\nafter\n"
+        done = written_to(path, "> out.txt", tmp_path)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "out.txt").read_text() == "before\ncontent\nafter\n"
-    assert in_bash(">(cat >&2; sleep 1)").stderr == "content\n"
+    assert written_to(">(cat >&2; sleep 1)").stderr == "content\n"
     assert (tmp_path / "out.txt").is_file()
     assert len(list(tmp_path.iterdir())) == 1
-    assert "expected a file" in in_bash("/dev/stdin", "< /dev/null").stderr
+    assert "expected a file" in written_to("/dev/stdin", "< /dev/null").stderr
 
 
 @pytest.mark.parametrize("name", ["folder", "loop", "nowhere/x", "file/x"])
@@ -121,7 +115,8 @@ def test_what_cannot_be_written_is_found_before(tmp_path, name):
 def test_an_ordinary_user_may_write_to_dev_null_and_is_told_what_is_closed():
     code = """
 import os, sys; from pathlib import Path
-from edge.output import check_file, write_file; from edge.errors import UsageError
+from edge.output import check_file, write_file; from edge.draw import write_picture
+from edge.errors import UsageError
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 check_file(Path(os.devnull), "--json"); write_file(Path(os.devnull), b"x")
@@ -160,3 +155,52 @@ def test_a_full_disk_leaves_what_was_there(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_picture_that_does_not_fit_costs_predict_nothing_else(person, tmp_path):
+    (tmp_path / "drawn").mkdir()
+    (tmp_path / "drawn" / "person-000000.jpg").write_bytes(b"before")
+    out = tmp_path / "out.json"
+    done = in_bash(f"ulimit -f 40; edge-pose predict {person} {person} --draw {tmp_path}/drawn --json {out}")
+    assert done.returncode == 1
+    assert [line.partition(": cannot")[2] for line in said_by(done)] == [" be written: File too large"] * 2
+    assert len(done.stdout.splitlines()) == 2
+    assert len(json.loads(out.read_text())[str(person)][0]["poses"]) == 1
+    assert [path.read_bytes() for path in (tmp_path / "drawn").iterdir()] == [b"before"]
+
+
+def test_a_snapshot_that_does_not_fit_says_so(full, person, tmp_path):
+    (tmp_path / "aim.jpg").symlink_to(full)
+    done = in_bash(f"edge-pose snapshot --source {person} {tmp_path}/aim.jpg")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said_by(done) == [f"edge-pose: {tmp_path}/aim.jpg: cannot be written: No space left on device"]
+
+
+def test_a_demo_whose_picture_fits_nowhere_says_so(full, person, tmp_path):
+    (tmp_path / "demo.png").symlink_to(full)
+    demo = f"edge-pose demo --source {person} --picture {tmp_path}/demo.png"
+    done = in_bash(f"TMPDIR={tmp_path} {demo}")
+    assert done.returncode == 0
+    assert said_by(done) == [f"edge-pose: {tmp_path}/demo.png: cannot be written: No space left on device"]
+    assert list(tmp_path.glob("edge-pose-*/demo.jpg"))
+    done = in_bash(f"ulimit -f 40; {demo}")
+    assert done.returncode == 1
+    assert "1 pose messages arrived" in done.stdout
+    assert said_by(done)[-1].endswith("demo.jpg: cannot be written: File too large")
+
+
+@pytest.mark.parametrize("command", ["demo --picture", "snapshot"])
+@pytest.mark.parametrize("name", ["x.foo", "x", "folder.jpg", "nowhere/x.jpg"])
+def test_a_picture_that_can_never_be_written_is_refused_before_any_work(tmp_path, command, name):
+    (tmp_path / "folder.jpg").mkdir()
+    done = in_bash(f"cd {tmp_path} && edge-pose {command} {name} --source /nowhere.mp4")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert name in done.stderr
+    assert "/nowhere.mp4" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_picture_that_no_jpeg_can_hold_is_said(tmp_path):
+    with pytest.raises(EdgePoseError, match=r"a picture of 70000x2 cannot be written as \.jpg"):
+        write_picture(tmp_path / "x.jpg", np.zeros((2, 70_000, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
