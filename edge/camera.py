@@ -15,6 +15,7 @@ from edge.camera_picamera2 import PiCamera, check_tuning_file
 from edge.camera_source import Source, redact
 from edge.config import CameraSettings
 from edge.errors import ConfigError
+from edge.streams import is_utf8
 
 __all__ = ["Source", "is_live", "open_source", "redact"]
 
@@ -78,6 +79,8 @@ def _opener(source: str) -> Callable[[CameraSettings], Source]:
     if scheme:
         if scheme[1].lower() not in STREAM_SCHEMES:
             raise ConfigError(f"camera.source = {redact(source)!r}: {scheme[1]}:// is not known; expected {FORMS}")
+        if not is_utf8(source):
+            raise ConfigError(f"camera.source = {redact(source)!r}: expected a URL in UTF-8")
         return _stream
     if source == "sample":
         return _sample

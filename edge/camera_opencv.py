@@ -1,10 +1,12 @@
 """Capture through OpenCV, the only file that uses `cv2.VideoCapture`: video files, V4L2 cameras and network streams."""
 
+import contextlib
 import logging
 import math
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -17,6 +19,7 @@ from edge.camera_live import Picture
 from edge.camera_source import redact
 from edge.config import CameraSettings
 from edge.errors import SourceError, SourceNotFoundError, UnreadableMediaError
+from edge.streams import is_utf8
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +56,17 @@ def video_capture(what: str, backend: int, options: dict[int, float], ffmpeg_opt
                     os.environ[_OPTIONS] = before
 
 
+@contextlib.contextmanager
+def _nameable(path: Path) -> Iterator[str]:
+    """A file's name as OpenCV takes it: one that is no UTF-8 ends the process, so such a file goes by its number."""
+    name = str(path.absolute())
+    if is_utf8(name):
+        yield name
+        return
+    with path.open("rb") as file:
+        yield f"/proc/self/fd/{file.fileno()}"
+
+
 def _keep_secret(source: str) -> None:
     """Talkative, FFmpeg prints addresses and requests, and OpenCV the whole URL: not where it holds a password."""
     talkative = "OPENCV_LOG_LEVEL" in os.environ or os.environ["OPENCV_FFMPEG_LOGLEVEL"] != _QUIET
@@ -77,7 +91,8 @@ class VideoReader:
     def __init__(self, path: Path, assumed_fps: float) -> None:
         self._path = path
         # Each further thread holds pictures of its own: a Pi's four would take 30 MB more for a film in HD.
-        self._capture = video_capture(str(path.absolute()), cv2.CAP_FFMPEG, {cv2.CAP_PROP_N_THREADS: 1})
+        with _nameable(path) as name:
+            self._capture = video_capture(name, cv2.CAP_FFMPEG, {cv2.CAP_PROP_N_THREADS: 1})
         if not self._capture.isOpened():
             self._capture.release()
             raise UnreadableMediaError(

@@ -11,7 +11,7 @@ from edge import __version__, doctor_host, doctor_setup, validate
 from edge.config import Settings
 from edge.errors import ConfigError, EdgePoseError
 from edge.finding import Finding, ok, problem
-from edge.streams import write_stdout
+from edge.streams import as_utf8, write_stdout
 
 WIDTH = 14
 
@@ -34,7 +34,8 @@ def doctor(config_file: Path | None, overrides: Mapping[str, Any], *, as_json: b
             _print(finding)
     stopped = any(finding.state == "problem" for finding in findings)
     if as_json:
-        document = {"ok": not stopped, "version": __version__, "checks": findings}
+        checks = [msgspec.structs.replace(one, text=as_utf8(one.text), mend=as_utf8(one.mend)) for one in findings]
+        document = {"ok": not stopped, "version": __version__, "checks": checks}
         write_stdout(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
     else:
         problems = sum(finding.state == "problem" for finding in findings)

@@ -23,6 +23,7 @@ from edge.estimator import PoseEstimator
 from edge.evaluate_pictures import PeopleInPictures, people_in_pictures
 from edge.output import check_file, write_file
 from edge.pose import COCO_KEYPOINTS, Frame
+from edge.streams import as_utf8
 
 SCHEMA: Final = 1
 THRESHOLDS: Final = (0.1, 0.2)
@@ -105,7 +106,7 @@ def evaluate(annotations: Path, images: Path, settings: Sequence[Settings], json
     people, others = load_people(annotations, images)
     scores = [score(people, chosen) for chosen in settings]
     evaluation = Evaluation(
-        annotations=annotations.name,
+        annotations=as_utf8(annotations.name),
         not_scored=others,
         results=[summarise(scored, people) for scored in scores],
         pictures=[people_in_pictures(people, chosen) for chosen in settings],

@@ -106,6 +106,11 @@ def as_utf8(name: str) -> str:
     return re.sub(r"[\udc80-\udcff]|\\(?=x[0-9a-f]{2})", lambda found: _spelled(found[0]), name)
 
 
+def is_utf8(name: str) -> bool:
+    """Whether a file's name is UTF-8, which most are; OpenCV, JSON and URLs hold no other."""
+    return not any("\udc80" <= character <= "\udcff" for character in name)
+
+
 def complain(text: str) -> None:
     """Say on standard error what went wrong."""
     from edge.service import level_prefix

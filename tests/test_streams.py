@@ -2,46 +2,22 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from brokers import Mosquitto, needs_mosquitto
 from conftest import read_clip
+from shell import in_bash, said_by
 from wire import listen
+
+from edge.streams import as_utf8
 
 NOBODY = "mqtt://127.0.0.1:1"
 FULL = "edge-pose: standard output cannot be written: No space left on device"
 CLOSED = "edge-pose: standard output cannot be written: it is closed"
-
-
-def in_bash(line: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """A command line as a shell runs it."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("EDGE_POSE_")}
-    line = f'edge-pose() {{ {sys.executable} -m edge "$@"; }}; {line}'
-    command = ["bash", "-o", "pipefail", "-c", line]
-    environment = own | environment
-    return subprocess.run(
-        command, capture_output=True, errors="surrogateescape", check=False, timeout=120, env=environment
-    )
-
-
-def said_by(done: "subprocess.CompletedProcess[str]") -> list[str]:
-    """The lines on standard error, less those of the runtime and of a broker that is not there."""
-    lines = done.stderr.splitlines()
-    return [line for line in lines if not line.startswith(("INFO: Created", "edge-pose: WARNING: mqtt://"))]
-
-
-@pytest.fixture(scope="module")
-def person(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import cv2
-
-    path = tmp_path_factory.mktemp("media") / "person.png"
-    image = next(image for number, image in enumerate(read_clip(clip)) if number == 60)
-    cv2.imwrite(str(path), image[250:994, 900:1768])
-    return path
 
 
 PRINTING = ["config show", "models list", "--help", "predict --help", f"watch --broker {NOBODY} --duration 60"]
@@ -141,3 +117,62 @@ def test_watch_is_ended_quietly_by_a_signal():
         process.send_signal(signal.SIGINT)
         assert b"Traceback" not in process.communicate(timeout=20)[1]
     assert process.returncode == 0
+
+
+def test_a_name_that_is_no_text_can_be_had_again():
+    for raw in (
+        b"\xff",
+        b"bad\xff.jpg",
+        rb"bad\xff.jpg",
+        rb"\x5c\x5cx41",
+        b"\\\xff",
+        b"\\x\xff",
+        b"a\\b \xc3\xa9 \\xZZ",
+        b"",
+    ):
+        written = as_utf8(os.fsdecode(raw)).encode()
+        assert re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), written) == raw
+    assert as_utf8("C:\\é.jpg") == "C:\\é.jpg"
+    assert as_utf8(os.fsdecode(b"bad\xff.jpg")) == r"bad\xff.jpg"
+
+
+@pytest.fixture
+def strange(person, clip, tmp_path):
+    """A picture, one that is called as the first is spelled, a folder and a film: names that are no text."""
+    import cv2
+
+    bad = os.fsdecode(b"\xff")
+    (tmp_path / f"folder{bad}").mkdir()
+    for name in (f"bad{bad}.png", r"bad\xff.png", f"folder{bad}/1{bad}.png", f"folder{bad}/2.png"):
+        (tmp_path / name).write_bytes(person.read_bytes())
+    writer = cv2.VideoWriter(str(tmp_path / "film.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 25, (884, 496))
+    for image, _ in zip(read_clip(clip), range(3), strict=False):
+        writer.write(cv2.resize(image, (884, 496)))
+    writer.release()
+    return (tmp_path / "film.mp4").rename(tmp_path / f"film{bad}.mp4").parent
+
+
+def test_files_whose_names_are_no_text_are_files_too(strange):
+    done = in_bash(f"cd {strange} && edge-pose predict bad* folder* film* --json out.json --draw drawn")
+    assert (done.returncode, said_by(done)) == (0, [])
+    document = json.loads((strange / "out.json").read_bytes())
+    assert set(document) == {r"bad\xff.png", r"bad\x5cxff.png", r"folder\xff", r"film\xff.mp4"}
+    assert [entry["file"] for entry in document[r"folder\xff"]] == [r"1\xff.png", "2.png"]
+    assert len(document[r"film\xff.mp4"]) == 3
+    assert len(list((strange / "drawn").iterdir())) == 7
+    assert r"film\xff.mp4: 3 frames" in done.stdout
+
+
+@pytest.mark.parametrize("source", ["bad?.png", "film?.mp4"])
+def test_every_command_takes_a_source_whose_name_is_no_text(strange, source):
+    found = in_bash(f"cd {strange} && edge-pose doctor --json --source {source} --broker {NOBODY}")
+    assert source.replace("?", r"\xff") in json.loads(found.stdout)["checks"][5]["text"]
+    taken = in_bash(f"cd {strange} && edge-pose snapshot --source {source} $'aim\\xff.jpg'")
+    assert taken.returncode == 0, taken.stderr
+    assert (strange / os.fsdecode(b"aim\xff.jpg")).is_file()
+
+
+def test_an_address_that_is_no_text_is_refused():
+    done = in_bash(r"edge-pose run --source $'rtsp://127.0.0.1/\xff'")
+    assert done.returncode == 2
+    assert "expected a URL in UTF-8" in done.stderr
