@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import shutil
 import sys
 import time
@@ -17,14 +16,16 @@ from edge.benchmark_broker import benchmark_broker
 from edge.benchmark_html import page
 from edge.benchmark_loop import Loops
 from edge.benchmark_models import MAX_THREADS, Effort, measure_models, wanted_entries
-from edge.benchmark_result import Loop, ModelTimes, Result, read, write
+from edge.benchmark_result import Loop, ModelTimes, Result, document, read
 from edge.benchmark_text import comparison, report
 from edge.camera_list import list_cameras
 from edge.config import ModelSettings, Settings
 from edge.edgetpu import is_edgetpu
 from edge.errors import EdgePoseError, UsageError
 from edge.manifest import ModelStore
+from edge.output import check_file, write_file
 from edge.runtime import Runtime, chosen_precision, load_runtime
+from edge.streams import complain, is_utf8
 
 CAMERA_S: Final = 10.0
 QUICK_FRAMES: Final = 45
@@ -62,7 +63,7 @@ def benchmark(settings: Settings, options: BenchmarkOptions) -> int:
     """Measure, and print the report.
 
     Returns:
-        Exit status, 0.
+        Exit status: 0, or 1 where a file could not be written.
 
     Raises:
         EdgePoseError: a wrong file, found before anything is measured; a source, a model or the broker fails.
@@ -70,8 +71,11 @@ def benchmark(settings: Settings, options: BenchmarkOptions) -> int:
     # The report is what is asked for; the log of a quiet connection would only be in its way.
     logging.getLogger("edge").setLevel(logging.WARNING)
     other = read(options.compare) if options.compare else None
-    for path in (options.json_file, options.html_file):
-        _check_writable(path)
+    for option, path in (("--json", options.json_file), ("--html", options.html_file)):
+        if path:
+            check_file(path, option)
+    if options.source and not is_utf8(options.source):
+        raise UsageError(f"--source {options.source}: expected a name in UTF-8, which the figures can hold")
     progress = Progress()
     try:
         result = _measure(settings, options, progress.say)
@@ -80,22 +84,24 @@ def benchmark(settings: Settings, options: BenchmarkOptions) -> int:
     print(report(result))
     if other:
         print(comparison(other, result))
-    if options.json_file:
-        write(result, options.json_file)
-        print(f"Figures: {options.json_file}")
-    if options.html_file:
-        options.html_file.write_text(page(result, other), encoding="utf-8")
-        print(f"Page: {options.html_file}")
-    return 0
+    written = [
+        _written("Figures", options.json_file, lambda: document(result)),
+        _written("Page", options.html_file, lambda: page(result, other).encode()),
+    ]
+    return 0 if all(written) else 1
 
 
-def _check_writable(path: Path | None) -> None:
-    """Find out now, not after minutes of measuring."""
+def _written(what: str, path: Path | None, content: Callable[[], bytes]) -> bool:
+    """Write one file; its failure must not cost the other what was measured for minutes."""
     if path is None:
-        return
-    place = path if path.exists() else path.parent
-    if path.is_dir() or not place.exists() or not os.access(place, os.W_OK):
-        raise UsageError(f"{path}: cannot be written; name a file in a folder that is there and yours")
+        return True
+    try:
+        write_file(path, content())
+    except EdgePoseError as error:
+        complain(str(error))
+        return False
+    print(f"{what}: {path}")
+    return True
 
 
 class Progress:

@@ -205,16 +205,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
 
-def write(result: Result, path: Path) -> None:
-    """Write a result as JSON.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
-    try:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
-    except OSError as error:
-        raise UsageError(f"--json {path}: cannot be written: {error.strerror}") from None
+def document(result: Result) -> bytes:
+    """A result as `--json` writes it."""
+    return msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n"
 
 
 def read(path: Path) -> Result:

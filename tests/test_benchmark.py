@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from camera_servers import NetworkCamera
 from conftest import settings
+from shell import in_bash, said_by
 
 from edge import benchmark_broker
 from edge.benchmark_broker import benchmark_broker as open_broker
@@ -196,8 +197,28 @@ def test_outputs_that_cannot_be_written_are_refused_before_anything_is_measured(
     for option, path in (("--json", tmp_path / "no" / "such.json"), ("--html", tmp_path)):
         process = command(option, path)
         assert process.returncode == 2
-        assert "cannot be written" in process.stderr
+        assert f"{option} {path}: expected a file in an existing folder" in process.stderr
         assert "measuring" not in process.stderr
+
+
+def test_a_full_disk_costs_neither_the_report_nor_what_was_there(clip, tmp_path):
+    files = [tmp_path / "figures.json", tmp_path / "page.html"]
+    for path in files:
+        path.write_bytes(b"before")
+    options = f"--quick --source {clip} --model lite --json {files[0]} --html {files[1]}"
+    process = in_bash(f"ulimit -f 1; edge-pose benchmark {options}")
+    assert process.returncode == 1
+    assert "Sustained" in process.stdout
+    said = [line for line in said_by(process) if line.startswith("edge-pose: ")]
+    assert said == [f"edge-pose: {path}: cannot be written: File too large" for path in files]
+    assert sorted(tmp_path.iterdir()) == files
+    assert [path.read_bytes() for path in files] == [b"before"] * 2
+
+
+def test_a_clip_whose_name_is_no_text_is_refused_before_anything_is_measured():
+    process = in_bash(r"edge-pose benchmark --source $'film\xff.mp4'")
+    assert process.returncode == 2
+    assert r"film\xff.mp4: expected a name in UTF-8" in process.stderr
 
 
 def test_an_error_of_the_loops_process_arrives_as_itself(tmp_path):
