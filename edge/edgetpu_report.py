@@ -28,6 +28,7 @@ from edge.edgetpu import devices, is_edgetpu, library_version, listed_by_pycoral
 from edge.edgetpu_probe import probe
 from edge.errors import EdgePoseError
 from edge.manifest import Compilation, ModelStore
+from edge.output import check_file, write_file
 from edge.runtime import Model, Runtime, load_runtime
 
 PRECISION: Final = "int8-full"
@@ -222,6 +223,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", metavar="FILE", type=Path, default=Path("coral-report.json"), help="where to write")
     options = parser.parse_args(arguments)
     try:
+        check_file(options.json, "--json")
         given = {"model.directory": options.models, "model.device": options.device}
         wanted = validate.load(options.config, given).settings.model
         if not is_edgetpu(wanted.device):
@@ -233,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         print(f"Measuring; about {options.seconds / 60 + 1:.0f} minutes ...", file=sys.stderr)
         report = make_report(wanted, options.invocations, options.seconds)
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        write_file(options.json, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     except (EdgePoseError, OSError) as error:
         print(f"coral-report: {error}", file=sys.stderr)
         return 1
