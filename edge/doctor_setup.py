@@ -62,6 +62,8 @@ def cameras(settings: Settings) -> Iterator[Finding]:
         mend = denied or (f"set camera.source to a camera that is there: {there}" if found else plug_in)
         if settings.camera.source.lower().startswith(("rtsp", "http")):
             mend = "mend the address or the camera; `edge-pose snapshot` tries it again"
+        elif settings.camera.source == "sample":
+            mend = "do as it says, or set camera.source to a file or a camera"
         elif isinstance(error, UnreadableMediaError | SourceNotFoundError) and Path(source).suffix:
             mend = "set camera.source to a file that is there and can be decoded"
         yield problem("camera", str(error), mend)

