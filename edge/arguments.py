@@ -58,7 +58,7 @@ def _add(commands: Commands, name: str, help_: str, more: str = "") -> argparse.
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="FILE", type=Path, help="read settings from this file")
+    parser.add_argument("--config", metavar="FILE", type=_path, help="read settings from this file")
 
 
 def _add_model_settings(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +113,7 @@ def _add_demo(commands: Commands) -> None:
     parser.add_argument("--source", metavar="SRC", default="sample", help=f"{SOURCE_HELP} (default: sample)")
     _add_model_settings(parser)
     parser.add_argument(
-        "--picture", metavar="FILE", type=Path, default=Path("edge-pose-demo.jpg"), help="where to draw a skeleton"
+        "--picture", metavar="FILE", type=_path, default=Path("edge-pose-demo.jpg"), help="where to draw a skeleton"
     )
 
 
@@ -125,7 +125,9 @@ def _add_predict(commands: Commands) -> None:
         "Pictures are looked at one by one; in a video people are followed and keypoints smoothed.",
     )
     _add_settings(parser)
-    parser.add_argument("paths", metavar="PATH", nargs="+", help="an image, a folder of images, or a video file")
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="+", type=_name, help="an image, a folder of images, or a video file"
+    )
     _add_model_settings(parser)
     _add_acquisition(parser)
     _add_max_people(parser)
@@ -133,9 +135,10 @@ def _add_predict(commands: Commands) -> None:
     parser.add_argument(
         "--json",
         metavar="FILE",
+        type=_name,
         help="write a list of frames for each PATH to this file, poses as in docs/mqtt.md; - is standard output",
     )
-    parser.add_argument("--draw", metavar="DIR", type=Path, help="write a picture with skeletons for every frame")
+    parser.add_argument("--draw", metavar="DIR", type=_path, help="write a picture with skeletons for every frame")
 
 
 def _add_benchmark(commands: Commands) -> None:
@@ -153,9 +156,9 @@ def _add_benchmark(commands: Commands) -> None:
     _add_model_settings(parser)
     parser.add_argument("--frames", metavar="N", type=_frames, default=300, help="frames of the clip (default: 300)")
     parser.add_argument("--minutes", metavar="N", type=_minutes, default=1.0, help="length of the sustained run (1)")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to this file")
-    parser.add_argument("--html", metavar="FILE", type=Path, help="write a page with charts to this file")
-    parser.add_argument("--compare", metavar="FILE", type=Path, help="compare with a file that --json wrote")
+    parser.add_argument("--json", metavar="FILE", type=_path, help="write the figures to this file")
+    parser.add_argument("--html", metavar="FILE", type=_path, help="write a page with charts to this file")
+    parser.add_argument("--compare", metavar="FILE", type=_path, help="compare with a file that --json wrote")
     parser.add_argument(
         "--quick", action="store_true", help="only try everything, in seconds; the figures mean nothing"
     )
@@ -169,14 +172,14 @@ def _add_evaluate(commands: Commands) -> None:
         "It prints the share of people found and PCK@0.1 and PCK@0.2 (share of joints within so many torsos).",
     )
     _add_settings(parser)
-    parser.add_argument("annotations", metavar="ANNOTATIONS.json", type=Path, help="COCO person keypoints")
-    parser.add_argument("images", metavar="IMAGES_DIR", type=Path, help="the folder with the annotated pictures")
+    parser.add_argument("annotations", metavar="ANNOTATIONS.json", type=_path, help="COCO person keypoints")
+    parser.add_argument("images", metavar="IMAGES_DIR", type=_path, help="the folder with the annotated pictures")
     _add_model_settings(parser)
     _add_acquisition(parser)
     parser.add_argument(
         "--against", metavar="MODEL:P", help="compare with this model and precision on the same people, as full:float16"
     )
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the result to this file too")
+    parser.add_argument("--json", metavar="FILE", type=_path, help="write the result to this file too")
 
 
 def _add_watch(commands: Commands) -> None:
@@ -224,9 +227,9 @@ def _add_models(commands: Commands) -> None:
         "compile runs Coral's edgetpu_compiler.",
     )
     parser.add_argument("action", choices=("list", "verify", "check-edgetpu", "compile"))
-    parser.add_argument("files", metavar="FILE", nargs="*", type=Path, help="for check-edgetpu: .tflite files")
+    parser.add_argument("files", metavar="FILE", nargs="*", type=_path, help="for check-edgetpu: .tflite files")
     parser.add_argument("--model", metavar="MODEL", help="for compile: landmark model to go with the detector")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="for compile: a models folder to write (made if new)")
+    parser.add_argument("--out", metavar="DIR", type=_path, help="for compile: a models folder to write (made if new)")
     _add_settings(parser)
 
 
@@ -254,10 +257,21 @@ def _add_snapshot(commands: Commands) -> None:
     _add_settings(parser)
     parser.add_argument("--source", metavar="SRC", help=SOURCE_HELP)
     _add_model_settings(parser)
-    parser.add_argument("picture", metavar="OUT.jpg", type=Path, help="the file to write")
+    parser.add_argument("picture", metavar="OUT.jpg", type=_path, help="the file to write")
 
 
 Number = TypeVar("Number", int, float)
+
+
+def _name(text: str) -> str:
+    """What names a file or folder; a shell's empty variable names none, and pathlib would make this folder of it."""
+    if not text:
+        raise argparse.ArgumentTypeError("given '', expected a name")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_name(text))
 
 
 def _seconds(text: str) -> float:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from edge.camera import open_source
+from edge.camera import check_form, open_source
 from edge.camera_source import Source
 from edge.config import Settings
 from edge.draw import draw_poses, upright_bgr, write_picture
-from edge.errors import EdgePoseError, UsageError
+from edge.errors import ConfigError, EdgePoseError, UsageError
 from edge.estimator import PoseEstimator
 from edge.messages import PoseEntry, pose_entry
 from edge.output import check_file, write_file
@@ -91,6 +91,10 @@ def predict(paths: Sequence[str], settings: Settings, outputs: Outputs) -> int:
 
 
 def _poses_of(path: str, settings: Settings, estimator: PoseEstimator) -> Iterator[tuple[Source, Frame, list[Pose]]]:
+    try:
+        check_form(path)
+    except ConfigError as error:  # nobody configured it
+        raise UsageError(str(error)) from None
     camera = msgspec.structs.replace(settings.camera, source=path, loop=False, realtime=False)
     estimator.forget()
     with open_source(camera) as source:
