@@ -136,7 +136,8 @@ def _add_predict(commands: Commands) -> None:
         "--json",
         metavar="FILE",
         type=_name,
-        help="write a list of frames for each PATH to this file, poses as in docs/mqtt.md; - is standard output",
+        help="write a list of frames for each PATH to this file, poses as in docs/mqtt.md; - is standard output; "
+        "a byte of a file's name that is no UTF-8 is written as \\xNN, and a backslash that would look so as \\x5c",
     )
     parser.add_argument("--draw", metavar="DIR", type=_path, help="write a picture with skeletons for every frame")
 

@@ -92,15 +92,17 @@ def test_a_pipe_is_written_into_and_stays(tmp_path):
 
 
 def test_standard_output_by_its_names_comes_after_what_was_printed(tmp_path):
-    for path in ("/dev/stdout", "/proc/self/fd/1", "/dev/fd/1"):
+    # Not /dev/stdout itself, which a mistake would cost root: a link that leads to the same.
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
+    for path in (str(tmp_path / "stdout"), "/proc/self/fd/1", "/dev/fd/1"):
         assert written_to(path).stdout == "before\ncontent\nafter\n"
         done = written_to(path, "> out.txt", tmp_path)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "out.txt").read_text() == "before\ncontent\nafter\n"
     assert written_to(">(cat >&2; sleep 1)").stderr == "content\n"
-    assert (tmp_path / "out.txt").is_file()
-    assert len(list(tmp_path.iterdir())) == 1
-    assert "expected a file" in written_to("/dev/stdin", "< /dev/null").stderr
+    assert (tmp_path / "stdout").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.txt", "stdout"]
+    assert "expected a file" in written_to("/proc/self/fd/0", "< /dev/null").stderr
 
 
 @pytest.mark.parametrize("name", ["folder", "loop", "nowhere/x", "file/x"])
