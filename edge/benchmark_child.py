@@ -16,12 +16,11 @@ from typing import Final
 
 import msgspec
 
-from edge import health
+from edge import health, streams
 from edge.config import Settings
 from edge.errors import EdgePoseError
 from edge.estimator import Estimate
 from edge.messages import PoseMessage
-from edge.output import give_up_stdout
 from edge.pipeline import Controls
 from edge.pose import Frame, Pose
 from edge.quality import QualityMeter
@@ -198,22 +197,16 @@ def peak_rss_mb(status: Path = Path("/proc/self/status")) -> float | None:
 
 
 def _say(line: Line) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
-    sys.stdout.buffer.flush()
+    streams.write_stdout(msgspec.json.encode(line) + b"\n")
+    if streams.stdout_is_lost():
+        sys.exit(1)  # whoever asked has gone
 
 
 def main() -> int:
     """Read the job, run it, write the lines."""
+    streams.claim()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="edge-pose: %(levelname)s: %(message)s")
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-    try:
-        return _answer(job)
-    except BrokenPipeError:  # whoever asked has gone
-        give_up_stdout()
-        return 1
-
-
-def _answer(job: Job) -> int:
     try:
         _say(measure(job))
     except EdgePoseError as error:

@@ -37,7 +37,6 @@ def run(settings: Settings, options: RunOptions) -> Figures:
 
     Raises:
         EdgePoseError: the source, a model or a setting fails.
-        OSError: standard output cannot be written.
     """
     controls = Controls(max_fps=settings.pipeline.max_fps)
     stop_on_signals(controls)

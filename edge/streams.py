@@ -120,7 +120,7 @@ def complain(text: str) -> None:
 
 def _failure() -> OSError | None:
     raw = _stdout()
-    return raw and raw.failure
+    return None if raw is None else raw.failure
 
 
 def _stdout() -> _Stream | None:
