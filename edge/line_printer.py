@@ -5,6 +5,7 @@ import os
 import select
 import sys
 import threading
+import time
 from collections import deque
 from typing import Final, Self
 
@@ -17,6 +18,8 @@ _log = logging.getLogger(__name__)
 MOST_LINES: Final = 256
 # A stop is noticed this fast while the reader holds everything up.
 POLL_S: Final = 0.1
+# A line that takes longer to write is held up by its reader.
+STUCK_S: Final = 0.1
 # How long the reader has for the last lines, once the end is wanted.
 LAST_LINES_S: Final = 1.0
 
@@ -44,6 +47,7 @@ class LinePrinter:
         self._left_out = 0
         self._error: OSError | None = None
         self._ending = False
+        self._since_s: float | None = None  # when the writing of a line began; written by the thread alone
         self._thread = threading.Thread(target=self._run, name="printing", daemon=True)
         self._thread.start()
 
@@ -78,7 +82,16 @@ class LinePrinter:
         if left_out and self._error is None:
             _log.warning("%d lines were left out: standard output was not read in time", left_out)
 
+    def _may_log(self, _record: logging.LogRecord) -> bool:
+        """Not while the lines are held up and the log goes the same way: whoever logs would be held up behind them."""
+        since_s = self._since_s
+        return since_s is None or time.monotonic() - since_s < STUCK_S
+
     def __enter__(self) -> Self:
+        # A terminal, or `2>&1`.
+        if sys.stderr is not None and os.path.samestat(os.fstat(self._output), os.fstat(sys.stderr.fileno())):
+            for handler in logging.getLogger().handlers:
+                handler.addFilter(self._may_log)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,8 +102,11 @@ class LinePrinter:
     def _run(self) -> None:
         try:
             while (line := self._next()) is not None:
+                self._since_s = time.monotonic()
                 self._write(line)
+                self._since_s = None
         except OSError as error:
+            self._since_s = None
             with self._changed:
                 self._error = error
                 self._changed.notify_all()
