@@ -1,8 +1,10 @@
 """The commands' way in, `edge-pose` and `python -m edge` alike: Ctrl-C is quiet from the first moment on."""
 
+import contextlib
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 
 # What a shell says of a program that SIGINT ended.
@@ -22,9 +24,24 @@ def main() -> int:
     try:
         if interruptible:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        return cli.main()
+        return _ended(cli.main())
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _ended(INTERRUPTED)
+
+
+def _ended(status: int) -> int:
+    """The status; but while a thread is still in a driver's call, the process ends here.
+
+    Come back while the interpreter is taken down, the thread would be ended inside of C++, which ends the process by
+    SIGABRT for it.
+    """
+    if any(thread.daemon for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.flush()
+        os._exit(status)
+    return status
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

@@ -47,7 +47,7 @@ def opened(
     if not service.active:
         opening = _Attempt(settings)
         opening.wait(controls)
-        if opening.error is not None:
+        if opening.error is not None and not controls.stop.is_set():
             raise opening.error
         with opening.source or nullcontext() as source:
             yield source

@@ -133,6 +133,22 @@ def test_nohup_holds_for_a_benchmark(clip, tmp_path):
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize("later_s", [0.0, 0.05, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2])
+def test_a_stream_that_fails_while_run_ends_does_not_disturb_it(later_s):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        source = f"rtsp://127.0.0.1:{server.getsockname()[1]}/silent"
+        process = start("run", "--source", source, "--broker", "mqtt://127.0.0.1:1")
+        server.settimeout(60)
+        connection, _ = server.accept()
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        time.sleep(later_s)
+        connection.close()
+        said = process.communicate(timeout=20)[1]
+    assert process.returncode == 0, said
+    assert "does not open" not in said
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_a_stream_does_not_answer_ends_run_as_at_any_other_time(number):
     with socket.create_server(("127.0.0.1", 0)) as server:
