@@ -1,10 +1,12 @@
 import json
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from conftest import read_clip, settings
+from shell import in_bash, said_by
 
 from edge import cli
 from edge.coco import AnnotatedPerson, load_people
@@ -77,6 +79,15 @@ def test_a_person_is_cut_out_found_and_scored(annotated, tmp_path, capsys):
     assert result.pictures[0].found == 1
     assert result.pictures[0].unmatched == result.pictures[0].poses - 1
     assert json.loads(out.read_text())["results"][0]["people"] == 1
+
+
+def test_a_full_output_and_a_name_that_is_no_text_cost_no_result(annotated, tmp_path):
+    strange = tmp_path / os.fsdecode(b"people\xff.json")
+    strange.write_bytes((annotated / "people.json").read_bytes())
+    done = in_bash(f"edge-pose evaluate {tmp_path}/people* {annotated} --json {tmp_path}/out.json >/dev/full")
+    assert done.returncode == 1
+    assert said_by(done)[-1] == "edge-pose: standard output cannot be written: No space left on device"
+    assert json.loads((tmp_path / "out.json").read_text())["annotations"] == r"people\xff.json"
 
 
 def test_two_models_are_compared_on_the_same_people(annotated, capsys):
