@@ -20,7 +20,7 @@ FULL = "edge-pose: standard output cannot be written: No space left on device"
 CLOSED = "edge-pose: standard output cannot be written: it is closed"
 
 
-PRINTING = ["config show", "models list", "--help", "predict --help", f"watch --broker {NOBODY} --duration 60"]
+PRINTING = ["config show", "models list", "--help", "predict --help", f"watch --broker {NOBODY} --duration 600"]
 
 
 @pytest.mark.parametrize(("to", "said"), [("/dev/full", FULL), ("&-", CLOSED)])
