@@ -94,6 +94,7 @@ class PoseEstimator:
         self._smoothing = settings.smoothing
         self._smoothers: dict[int, PoseSmoother] = {}
         self._turn = 0
+        self._size_px = 0, 0
 
     def warm_up(self) -> None:
         """Run both models once, so that the first real frame does not pay for their first invocation."""
@@ -126,6 +127,9 @@ class PoseEstimator:
     def follow(self, frame: Frame) -> Estimate:
         """The first part of `process`: whoever is held, without the detector."""
         estimate = Estimate()
+        if (size_px := (frame.width_px, frame.height_px)) != self._size_px:
+            self.forget()  # where people are is known in px of pictures of another size
+            self._size_px = size_px
         with _timed(estimate, "gate"):
             search = self._tracker.wants_detection(frame.time_s, lambda: self._motion.moved(frame))
         if self._several:

@@ -341,6 +341,15 @@ def test_after_a_gap_in_time_the_detector_looks_at_once():
     assert world.detector_runs == runs + 1
 
 
+def test_over_a_change_of_the_pictures_size_nobody_is_followed():
+    estimator = scripted_estimator(World(tracker(), [(600, 300)]))
+    for number, (size, source) in enumerate(
+        [((720, 1280), "detected"), ((720, 1280), "tracked"), ((360, 640), "detected")]
+    ):
+        (pose,) = estimator.process(replace(frame(np.zeros((*size, 3), np.uint8)), time_s=number / 30)).poses
+        assert pose.source == source
+
+
 @pytest.mark.parametrize(("gap_s", "ids"), [(1.5, [1]), (3.0, [2]), (8 * 3600.0, [2])])
 def test_whoever_is_there_after_a_gap_longer_than_anybody_is_remembered_is_new(gap_s, ids):
     world = World(tracker(), [(600, 300)])
