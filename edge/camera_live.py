@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge.camera_clock import RisingClock
 from edge.camera_source import Source
 from edge.config import CameraSettings
-from edge.errors import EdgePoseError, SourceError
+from edge.errors import CameraHungError, EdgePoseError, SourceError
 from edge.pose import Frame, Orientation
 
 _log = logging.getLogger(__name__)
@@ -176,9 +176,10 @@ class LiveSource(Source):
             self._stop.set()
             if error is not None:
                 self._thread.join(GRACE_S)
-            raise error or SourceError(
+            raise error or CameraHungError(
                 f"{self.name}: no picture within {self._open_timeout_s:g} s of opening. "
-                "Check that nothing else uses the camera, or raise camera.open_timeout."
+                "Check that nothing else uses the camera, or raise camera.open_timeout.",
+                self._thread,
             )
 
     def _run(self) -> None:

@@ -46,7 +46,7 @@ class CameraSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     pixel_format: Annotated[
         Literal["auto", "MJPG", "YUYV"], _doc("asked of a USB camera; MJPG fits more frames through USB")
     ] = "auto"
-    open_timeout: Annotated[float, _doc("seconds until a camera or stream must give its first frame", ge=1, le=120)] = (
+    open_timeout: Annotated[float, _doc("seconds until a camera or stream must give its first frame", ge=1, le=20)] = (
         10.0
     )
     stall_timeout: Annotated[

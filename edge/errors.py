@@ -5,6 +5,8 @@ command line that makes no sense, 78 for a setting that is wrong or names someth
 runtime, a certificate...), wherever it was set, and 1 for what may be otherwise at the next attempt.
 """
 
+import threading
+
 
 class EdgePoseError(Exception):
     """Base of all errors of this package."""
@@ -33,6 +35,14 @@ class SourceError(EdgePoseError, OSError):
 
 class SourceNotFoundError(SourceError, FileNotFoundError):
     """A file or device that is not there."""
+
+
+class CameraHungError(SourceError):
+    """A camera whose driver has not returned from a call: nothing else can use it until `thread` ends."""
+
+    def __init__(self, message: str, thread: threading.Thread) -> None:
+        super().__init__(message)
+        self.thread = thread
 
 
 class UnreadableMediaError(SourceError):

@@ -9,7 +9,7 @@ from typing import Final
 
 from edge.camera import Source, open_source
 from edge.config import CameraSettings
-from edge.errors import MissingDependencyError, SourceError, UnreadableMediaError
+from edge.errors import CameraHungError, MissingDependencyError, SourceError, UnreadableMediaError
 from edge.pipeline import Controls
 from edge.service import Service
 
@@ -83,12 +83,22 @@ def _wait_for(
             if said != str(attempt.error):  # once, not at every attempt of a night
                 said = str(attempt.error)
                 _log.warning("%s; trying again until it opens", said)
+            _await_driver(attempt.error, controls, waiting)
             service.no_camera(said)
         until_s = monotonic() + pause_s
         while (left_s := until_s - monotonic()) > 0 and not controls.stop.wait(min(left_s, POLL_S)):
             waiting()
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
     return None
+
+
+def _await_driver(error: Exception, controls: Controls, waiting: Callable[[], None]) -> None:
+    """Wait for a driver that has not returned: a second attempt would only wait behind it.
+
+    The watchdog is not fed meanwhile: if it never returns, nothing but a new process helps.
+    """
+    while isinstance(error, CameraHungError) and error.thread.is_alive() and not controls.stop.wait(POLL_S):
+        waiting()
 
 
 def _may_mend(error: Exception) -> bool:

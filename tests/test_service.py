@@ -19,7 +19,7 @@ from conftest import settings
 from edge import broker, camera_live, health, service
 from edge.camera_live import LiveSource, Picture
 from edge.camera_source import Source
-from edge.errors import ConfigError, SourceError, SourceNotFoundError
+from edge.errors import CameraHungError, ConfigError, SourceError, SourceNotFoundError
 from edge.estimator import Estimate
 from edge.pipeline import Controls, Pipeline
 from edge.pose import Frame
@@ -283,6 +283,34 @@ def test_a_missing_camera_is_waited_for(manager, clip, tmp_path):
     waiting.join(20)
     assert found
     assert found[0].width_px == 1768
+
+
+def test_behind_a_driver_that_does_not_return_nothing_is_tried_and_the_watchdog_is_not_fed(manager, monkeypatch):
+    let_go, attempts = threading.Event(), []
+    stuck = threading.Thread(target=let_go.wait, daemon=True)
+    stuck.start()
+
+    def hangs(_):
+        attempts.append(time.monotonic())
+        raise CameraHungError("no picture within 10 s of opening", stuck)
+
+    monkeypatch.setattr("edge.service_camera.open_source", hangs)
+    controls = Controls()
+
+    def wait():
+        with opened(settings().camera, controls, manager.service()):
+            pass
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    assert eventually(lambda: attempts)
+    assert not manager.hears("READY=1", 1.5)
+    assert len(attempts) == 1
+    let_go.set()
+    assert manager.hears("READY=1")
+    assert eventually(lambda: len(attempts) > 1)
+    controls.stop.set()
+    waiting.join(5)
 
 
 def test_a_stop_ends_the_wait_for_a_camera(manager, tmp_path):
