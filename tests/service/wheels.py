@@ -26,15 +26,18 @@ def main() -> None:
             wanted.append(f"{requirement.name}{requirement.specifier}")
     platforms = [f"--platform=manylinux_{glibc}_{machine}" for glibc in GLIBC] + [f"--platform=manylinux2014_{machine}"]
     short = f"cp{python.replace('.', '')}"
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--dest", folder),
-            *(f"--python-version={python}", "--implementation=cp", f"--abi={short}", "--abi=abi3", "--abi=none"),
-            *platforms,
-            *wanted,
-        ],
-        check=True,
-    )
+    # Bookworm's picamera2 was built against numpy 1: beside it that is needed, and what goes with it.
+    for more in ((), ("numpy<2",)) if python == "3.11" else ((),):
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--dest", folder),
+                *(f"--python-version={python}", "--implementation=cp", f"--abi={short}", "--abi=abi3", "--abi=none"),
+                *platforms,
+                *wanted,
+                *more,
+            ],
+            check=True,
+        )
 
 
 main()
