@@ -15,6 +15,8 @@ DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 EXPECTED = "expected mqtt://HOST[:PORT], or mqtts://HOST[:PORT] for TLS"
 # The name under which a systemd unit hands the password over (LoadCredential=, SetCredentialEncrypted=).
 CREDENTIAL = "mqtt-password"
+# What the unit makes it of. Whoever may read it (root) has it by hand, too: `sudo edge-pose watch`, `doctor`.
+SERVICE_PASSWORD = Path("/etc/edge-pose/mqtt-password")
 # Of MQTT, in bytes.
 LONGEST_STRING = 65_535
 
@@ -95,12 +97,17 @@ def _refuse_extras(parts: SplitResult, shown: str) -> None:
 
 
 def password_path(settings: MqttSettings) -> Path | None:
-    """The file that holds the password: as set, or systemd's credential of this unit; None where there is neither."""
+    """The file that holds the password: as set, or systemd's credential of this unit, or what that is made of; or None.
+
+    The last only for whoever may read it, and where a user name is set, which a password belongs to.
+    """
     if settings.password_file:
         return Path(settings.password_file).expanduser()
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    path = Path(credentials) / CREDENTIAL if credentials else None
-    return path if path is not None and path.is_file() else None
+    if credentials:
+        path = Path(credentials) / CREDENTIAL
+        return path if path.is_file() else None
+    return SERVICE_PASSWORD if settings.username and os.access(SERVICE_PASSWORD, os.R_OK) else None
 
 
 def password(settings: MqttSettings) -> str | None:

@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from edge import doctor_models, edgetpu
-from edge.broker import password_path
+from edge.broker import SERVICE_PASSWORD
 from edge.camera import open_source, redact
 from edge.camera_list import DMA_HEAPS, list_cameras
 from edge.config import MqttSettings, Settings
@@ -32,7 +30,6 @@ from edge.mqtt_once import check_broker, publish_once
 from edge.topics import Topics
 
 SERVICE_USER: Final = "edge-pose"
-SERVICE_PASSWORD: Final = SYSTEM_CONFIG.parent / "mqtt-password"
 UDEV_DMA_HEAP: Final = (
     'echo \'SUBSYSTEM=="dma_heap", GROUP="video", MODE="0660"\' | sudo tee /etc/udev/rules.d/60-dma-heap.rules && '
     "sudo udevadm control --reload && sudo udevadm trigger"
@@ -157,8 +154,6 @@ def _closed_to_the_service(device: str, present: list[edgetpu.EdgeTpu]) -> edget
 def broker(settings: Settings) -> Iterator[Finding]:
     """Connect to the broker as `run` would. A broker that is away does not stop `run`, which tries again."""
     mqtt = settings.mqtt
-    if mqtt.username and password_path(mqtt) is None and os.access(SERVICE_PASSWORD, os.R_OK):
-        mqtt = msgspec.structs.replace(mqtt, password_file=str(SERVICE_PASSWORD))  # as systemd hands it to the service
     try:
         protocol = check_broker(mqtt)
     except ProtocolRefusedError as error:
