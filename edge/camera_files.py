@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from edge.camera_clock import RisingClock
 from edge.camera_images import IMAGE_SUFFIXES, images_in, read_image
 from edge.camera_live import LiveSource
-from edge.camera_opencv import VideoReader
 from edge.camera_recording import Looped, Paced, Recording
 from edge.camera_source import Source
+from edge.camera_video import VideoReader
 from edge.config import CameraSettings
 from edge.errors import SourceError, SourceNotFoundError, UnreadableMediaError
 from edge.pose import Frame, Orientation
@@ -90,11 +90,21 @@ class Video:
             return found
         if self._count == 0:
             raise UnreadableMediaError(f"{self.name}: the video holds no picture that can be decoded.")
-        # Containers only estimate their number of frames; far fewer than that means a damaged or unfinished file.
-        if self._count < 0.9 * self._reader.frames and not self._warned:
-            self._warned = True  # once, and not at every round of a loop
-            _log.warning("%s: ends after %d of %d frames; damaged?", self.name, self._count, self._reader.frames)
+        if not self._warned:
+            self._warned = self._warn()  # once, and not at every round of a loop
         return None
+
+    def _warn(self) -> bool:
+        reader = self._reader
+        # Containers only estimate how long they are; an end far before that means an unfinished file. By time, not by
+        # the number of frames: that is the length times the nominal rate in some.
+        if reader.next_s < 0.9 * reader.frames / reader.fps:
+            _log.warning("%s: ends after %d of %d frames; damaged?", self.name, self._count, reader.frames)
+        elif reader.undecodable:
+            _log.warning("%s: %d frames could not be decoded; damaged?", self.name, reader.undecodable)
+        else:
+            return False
+        return True
 
     def restart(self) -> None:
         """See `Recording`."""
@@ -150,7 +160,7 @@ class Images:
     def restart(self) -> None:
         """See `Recording`."""
         _look(Path(self.name))
-        self._next = 0
+        self._next = self._count = 0
 
     def close(self) -> None:
         """See `Recording`."""

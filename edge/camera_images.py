@@ -17,6 +17,8 @@ from edge.errors import SourceError, UnreadableMediaError
 
 _log = logging.getLogger(__name__)
 
+# OpenCV's warp takes no larger picture.
+LARGEST_PX = 32_766
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
@@ -42,6 +44,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             f"{path}: cannot be decoded: it is {'damaged, cut off or no image' if data.size else 'empty'}. "
             "Expected a JPEG, PNG, WebP, BMP or TIFF image."
         )
+    height, width = image.shape[:2]
+    if max(height, width) > LARGEST_PX:
+        raise UnreadableMediaError(f"{path}: {width}x{height} px are too many; expected up to {LARGEST_PX:,} a side.")
     return np.asarray(image, dtype=np.uint8)
 
 

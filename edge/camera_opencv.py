@@ -1,12 +1,9 @@
-"""Capture through OpenCV, the only file that uses `cv2.VideoCapture`: video files, V4L2 cameras and network streams."""
+"""Capture through OpenCV, the only file that opens a `cv2.VideoCapture`: V4L2 cameras and network streams."""
 
-import contextlib
 import logging
-import math
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -18,16 +15,13 @@ from edge.camera_diagnosis import why_no_stream
 from edge.camera_live import Picture
 from edge.camera_source import redact
 from edge.config import CameraSettings
-from edge.errors import SourceError, SourceNotFoundError, UnreadableMediaError
-from edge.streams import is_utf8
+from edge.errors import SourceError, SourceNotFoundError
 
 _log = logging.getLogger(__name__)
 
 # FFmpeg's options reach OpenCV through one environment variable, read while a capture opens: one at a time.
 _opening = threading.Lock()
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-# Time stamps beyond this are none.
-LONGEST_VIDEO_S = 1e8
 # Keep OpenCV's and FFmpeg's own messages off stdout and stderr, unless the user asked for them in OpenCV's variables.
 # OpenCV reads FFmpeg's level once, when anything in the process first uses FFmpeg: so it is set here, on import.
 _QUIET = "-8"  # AV_LOG_QUIET
@@ -56,17 +50,6 @@ def video_capture(what: str, backend: int, options: dict[int, float], ffmpeg_opt
                     os.environ[_OPTIONS] = before
 
 
-@contextlib.contextmanager
-def _nameable(path: Path) -> Iterator[str]:
-    """A file's name as OpenCV takes it: one that is no UTF-8 ends the process, so such a file goes by its number."""
-    name = str(path.absolute())
-    if is_utf8(name):
-        yield name
-        return
-    with path.open("rb") as file:
-        yield f"/proc/self/fd/{file.fileno()}"
-
-
 def _keep_secret(source: str) -> None:
     """Talkative, FFmpeg prints addresses and requests, and OpenCV the whole URL: not where it holds a password."""
     talkative = "OPENCV_LOG_LEVEL" in os.environ or os.environ["OPENCV_FFMPEG_LOGLEVEL"] != _QUIET
@@ -75,60 +58,6 @@ def _keep_secret(source: str) -> None:
         os.environ.pop("OPENCV_LOG_LEVEL", None)
         os.environ["OPENCV_FFMPEG_LOGLEVEL"] = _QUIET
         _set_log_level(_SILENT)
-
-
-class VideoReader:
-    """A video file, frame by frame, with its time stamps.
-
-    Attributes:
-        fps: the container's nominal rate; `assumed_fps` where it names none.
-        frames: how many frames the container promises; 0 where it does not say.
-
-    Raises:
-        UnreadableMediaError: from the constructor: no video that can be decoded.
-    """
-
-    def __init__(self, path: Path, assumed_fps: float) -> None:
-        self._path = path
-        # Each further thread holds pictures of its own: a Pi's four would take 30 MB more for a film in HD.
-        with _nameable(path) as name:
-            self._capture = video_capture(name, cv2.CAP_FFMPEG, {cv2.CAP_PROP_N_THREADS: 1})
-        if not self._capture.isOpened():
-            self._capture.release()
-            raise UnreadableMediaError(
-                f"{path}: not a video or image that can be decoded. Expected a video file such as MP4, MKV, AVI or "
-                "MOV, or a JPEG, PNG, WebP, BMP or TIFF image."
-            )
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self.fps = fps if math.isfinite(fps) and 0 < fps <= 1000 else assumed_fps
-        self.frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        self._next = 0
-        self._time_s = 0.0
-
-    def read(self) -> tuple[NDArray[np.uint8], float] | None:
-        """The next picture, BGR, shape (H, W, 3), and its time in the file in seconds; None at the end."""
-        arrived, image = self._capture.read()
-        if not arrived:
-            return None
-        stamp_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        # A container without time stamps reports 0 or FFmpeg's AV_NOPTS_VALUE, about -4e17 s, for every frame: then
-        # frames are 1 / fps apart.
-        if self._next == 0 and not abs(stamp_s) < LONGEST_VIDEO_S:
-            stamp_s = 0.0
-        elif self._next > 0 and not self._time_s < stamp_s < LONGEST_VIDEO_S:
-            stamp_s = self._time_s + 1 / self.fps
-        self._next += 1
-        self._time_s = stamp_s
-        return np.asarray(image, dtype=np.uint8), stamp_s
-
-    def describe(self) -> str:
-        """Size, rate and length in words."""
-        size = f"{self._capture.get(cv2.CAP_PROP_FRAME_WIDTH):.0f}x{self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT):.0f}"
-        return f"{size} at {self.fps:g} fps" + (f", {self.frames} frames" if self.frames else "")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._capture.release()
 
 
 class _Capture:

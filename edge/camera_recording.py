@@ -53,15 +53,18 @@ class Looped:
         self.by_themselves, self.file = recording.by_themselves, ""
         self._offset_s = 0.0
         self._last_s = 0.0
+        self._at_end = False
 
     def read(self) -> tuple[NDArray[np.uint8], float] | None:
         """See `Recording`."""
-        found = self._recording.read()
+        found = None if self._at_end else self._recording.read()
         if found is None:
+            self._at_end = True  # until there is a picture again: a file may still be on its way
             self._recording.restart()
             found = self._recording.read()
             if found is None:
                 return None
+            self._at_end = False
             self._offset_s = self._last_s + self.interval_s - found[1]
         image, time_s = found
         self.file = self._recording.file

@@ -54,13 +54,15 @@ def _look(settings: Settings) -> tuple[NDArray[np.uint8], list[Pose]]:
     best: tuple[NDArray[np.uint8], list[Pose]] | None = None
     with open_source(settings.camera) as source:
         start_s = time.monotonic()
-        for _ in range(MOST_PICTURES):
+        looked = 0
+        while looked < MOST_PICTURES:
             frame = source.read(LONGEST_S)
             if frame is None:
                 break
             elapsed_s = time.monotonic() - start_s
             if source.live and elapsed_s < SETTLE_S:
                 continue
+            looked += 1
             poses = estimator.process(frame, alone=source.pictures).poses
             best = upright_bgr(frame), poses
             if poses or elapsed_s > LONGEST_S:

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,53 @@ def test_a_film_that_vanishes_from_a_loop_that_is_not_live_is_named(clip: Path, 
         film.unlink()
         with pytest.raises(SourceNotFoundError, match=r"film\.mp4: there is no such file"):
             list(source)
+
+
+def motion_jpeg(path: Path, frames: int = FRAMES) -> list[int]:
+    """A film of whole JPEGs, each brighter than the one before; returns where they begin."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, (64, 48))
+    for number in range(frames):
+        writer.write(np.full((48, 64, 3), 8 * number, dtype=np.uint8))
+    writer.release()
+    return [found.end() + 4 for found in re.finditer(b"00dc", path.read_bytes().partition(b"idx1")[0])][-frames:]
+
+
+@pytest.mark.parametrize("damaged", [(10,), (10, 11, 12), (FRAMES - 1,)])
+def test_frames_that_do_not_decode_are_left_out_and_the_rest_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: tuple[int, ...]
+) -> None:
+    path = tmp_path / "film.avi"
+    starts = motion_jpeg(path)
+    content = bytearray(path.read_bytes())
+    for number in damaged:
+        size = int.from_bytes(content[starts[number] - 4 : starts[number]], "little")
+        content[starts[number] : starts[number] + size] = bytes(size)
+    path.write_bytes(content)
+    with open_source(CameraSettings(source=str(path))) as source:
+        frames = list(source)
+    assert len(frames) == FRAMES - len(damaged)
+    if damaged[-1] < FRAMES - 1:  # of the last one nothing tells that it should be there
+        assert f"{len(damaged)} frames could not be decoded; damaged?" in caplog.text
+
+
+def test_a_film_that_is_still_being_copied_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.camera_live.LONGEST_PAUSE_S", 0.2)
+    path, whole = tmp_path / "film.avi", tmp_path / "whole.avi"
+    starts = motion_jpeg(path)
+    whole.write_bytes(path.read_bytes())
+    with open_source(CameraSettings(source=str(path), loop=True, realtime=True)) as source:
+        assert source.read(5) is not None
+        path.write_bytes(whole.read_bytes()[: starts[0]])  # its beginning, without a picture
+        while source.read(1) is not None:
+            pass
+        whole.rename(path)
+        assert source.read(5) is not None
+
+
+def test_a_picture_that_no_model_can_be_shown_is_left_out(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "wide.png"), np.zeros((2, 33_000, 3), np.uint8))
+    with pytest.raises(UnreadableMediaError, match=r"wide\.png: 33000x2 px are too many"):
+        open_source(CameraSettings(source=str(tmp_path / "wide.png")))
 
 
 def test_what_is_damaged_is_said_once_and_not_at_every_round(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
