@@ -123,12 +123,15 @@ def _make_folder(folder: Path) -> None:
 
 def _picture_names(paths: Sequence[str]) -> list[str]:
     """A name for each path's pictures; two paths never share one."""
-    names: list[str] = []
+    names: dict[str, None] = {}  # in the order of the paths, and quick to look up
     for path in paths:
-        stem = Path(path.rstrip("/")).stem or "picture"
-        same = sum(name == stem or name.startswith(f"{stem}-") for name in names)
-        names.append(f"{stem}-{same + 1}" if same else stem)
-    return names
+        name = stem = Path(path.rstrip("/")).stem or "picture"
+        number = 1
+        while name in names:  # also by a path whose own name ends in a number
+            number += 1
+            name = f"{stem}-{number}"
+        names[name] = None
+    return list(names)
 
 
 class Drawer:

@@ -132,6 +132,19 @@ def test_the_pictures_of_a_folder_keep_their_names(folder, tmp_path):
     assert [entry["file"] for entry in entries] == ["1.png", "3.png"]
 
 
+def test_no_picture_is_drawn_over_another(folder, tmp_path):
+    image = cv2.imread(str(folder / "grey.png"))
+    (tmp_path / "other").mkdir()
+    pictures = [tmp_path / name for name in ("photo-2.png", "photo.png", "other/photo.png", "photo-3.png")]
+    for number, picture in enumerate(pictures):
+        cv2.imwrite(str(picture), image[: 300 + number])
+    out = tmp_path / "out"
+    assert edge_pose("predict", *pictures, "--draw", out).returncode == 0
+    heights = {path.name: cv2.imread(str(path)).shape[0] for path in out.iterdir()}
+    names = ("photo-2", "photo", "photo-3", "photo-3-2")
+    assert heights == {f"{name}-000000.jpg": 300 + number for number, name in enumerate(names)}
+
+
 def test_of_several_people_as_many_are_found_as_are_asked_for(folder, tmp_path):
     person = cv2.imread(str(folder / "person.png"))
     cv2.imwrite(str(tmp_path / "two.png"), np.hstack([person, person[:, ::-1]]))
