@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edge.camera import open_source
 from edge.coco import JOINT_GROUPS, AnnotatedPerson, load_people
 from edge.config import Settings
+from edge.errors import UsageError
 from edge.estimator import PoseEstimator
 from edge.evaluate_pictures import PeopleInPictures, people_in_pictures
 from edge.output import check_file, write_file
@@ -98,12 +99,14 @@ def evaluate(annotations: Path, images: Path, settings: Sequence[Settings], json
         json_file: where to write; None is nowhere.
 
     Raises:
-        UsageError: annotations or pictures that cannot be used, an output that cannot be written.
+        UsageError: annotations or pictures that cannot be used or do not belong together, an output that cannot be
+            written; found before anything is evaluated.
         EdgePoseError: a picture or a model that cannot be read.
     """
     if json_file:
         check_file(json_file, "--json")
     people, others = load_people(annotations, images)
+    _look_through(people, settings[0])
     scores = [score(people, chosen) for chosen in settings]
     evaluation = Evaluation(
         annotations=as_utf8(annotations.name),
@@ -116,6 +119,15 @@ def evaluate(annotations: Path, images: Path, settings: Sequence[Settings], json
     if json_file:
         write_file(json_file, msgspec.json.format(msgspec.json.encode(evaluation), indent=1) + b"\n")
     return evaluation
+
+
+def _look_through(people: Sequence[AnnotatedPerson], settings: Settings) -> None:
+    """Find what cannot be cut out before hours of work: to read a picture is little beside looking for people in it."""
+    try:
+        for number, _ in enumerate(cut_out(people, settings), start=1):
+            _progress(f"looking through the pictures: {number} of {len(people)} people")
+    finally:
+        _progress("")
 
 
 def score(people: Sequence[AnnotatedPerson], settings: Settings) -> Score:
@@ -155,7 +167,12 @@ def estimators(settings: Settings) -> tuple[PoseEstimator, PoseEstimator]:
 def cut_out(
     people: Sequence[AnnotatedPerson], settings: Settings
 ) -> Iterator[tuple[AnnotatedPerson, Frame, NDArray[np.float32]]]:
-    """Each person with their part of the picture and where it begins, px."""
+    """Each person with their part of the picture and where it begins, px.
+
+    Raises:
+        UsageError: a person's box lies outside of the picture.
+        EdgePoseError: a picture that cannot be read.
+    """
     whole: Frame | None = None
     path = None
     for person in people:
@@ -164,12 +181,24 @@ def cut_out(
             picture = msgspec.structs.replace(settings.camera, source=str(path), rotate=0, mirror=False)
             with open_source(picture) as source:
                 whole = next(source)
+        _check_box(person, whole)
         x, y, width, height = person.box_px
         margin = MARGIN * max(width, height)
         left, top = (max(0, int(value - margin)) for value in (x, y))
         right, bottom = int(x + width + margin) + 1, int(y + height + margin) + 1
         part = np.ascontiguousarray(whole.image[top:bottom, left:right])
         yield person, Frame(part, 0.0, 0.0, 0.0, color=whole.color), np.array([left, top], np.float32)
+
+
+def _check_box(person: AnnotatedPerson, whole: Frame) -> None:
+    x, y, width, height = person.box_px
+    down, across = whole.image.shape[:2]
+    # One that reaches over an edge is common: annotators guess where a body goes on.
+    if not (-width <= x < across and -height <= y < down and width >= 0 and height >= 0):
+        raise UsageError(
+            f"{person.image}: the box of an annotated person, {width:g} x {height:g} px at ({x:g}, {y:g}), lies "
+            f"outside of the picture, which has {across} x {down} px; expected the very pictures that were annotated"
+        )
 
 
 def distances(person: AnnotatedPerson, joints_px: NDArray[Any]) -> NDArray[np.float64]:

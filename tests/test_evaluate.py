@@ -11,7 +11,7 @@ from shell import in_bash, said_by
 from edge import cli
 from edge.coco import AnnotatedPerson, load_people
 from edge.errors import UsageError
-from edge.evaluate import Score, compare, evaluate, summarise
+from edge.evaluate import Score, compare, cut_out, evaluate, summarise
 from edge.evaluate_pictures import matched
 from edge.pose import Pose, Roi
 
@@ -143,6 +143,31 @@ def test_missing_pictures_are_named(annotated, tmp_path):
         load_people(annotated / "people.json", tmp_path)
     with pytest.raises(UsageError, match="no such folder"):
         load_people(annotated / "people.json", tmp_path / "none")
+
+
+def test_a_box_outside_of_its_picture_is_told_before_anything_is_evaluated(annotated, tmp_path, monkeypatch):
+    image = cv2.imread(str(annotated / "walker.png"))
+    cv2.imwrite(str(tmp_path / "walker.png"), cv2.resize(image, (442, 248)))
+    monkeypatch.setattr("edge.evaluate.estimators", lambda _: pytest.fail("a model was loaded"))
+    told = r"walker\.png: the box .* 210 x 410 px at \(910, 520\), lies outside of the picture, which has 442 x 248 px"
+    with pytest.raises(UsageError, match=told):
+        evaluate(annotated / "people.json", tmp_path, [settings()], None)
+
+
+@pytest.mark.parametrize("box", [(-5, 0, 10, 10), (35, 25, 90, 90), (0, 0, 40, 30), (3, 3, 0, 0)])
+def test_a_box_may_reach_over_the_edge_of_its_picture(tmp_path, box):
+    cv2.imwrite(str(tmp_path / "x.png"), np.zeros((30, 40, 3), np.uint8))
+    inside = AnnotatedPerson(tmp_path / "x.png", box, np.zeros((17, 2)), np.ones(17, bool), 1.0)
+    ((_, part, _),) = cut_out([inside], settings())
+    assert part.image.size
+
+
+@pytest.mark.parametrize("box", [(-60, 0, 50, 10), (0, 30, 9, 9), (40, 0, 9, 9), (0, -60, 9, 50), (30, 0, -25, 1)])
+def test_a_box_outside_on_any_side_is_told(tmp_path, box):
+    cv2.imwrite(str(tmp_path / "x.png"), np.zeros((30, 40, 3), np.uint8))
+    outside = AnnotatedPerson(tmp_path / "x.png", box, np.zeros((17, 2)), np.ones(17, bool), 1.0)
+    with pytest.raises(UsageError, match="40 x 30 px"):
+        list(cut_out([outside], settings()))
 
 
 @pytest.mark.skipif(not COCO_MINI.is_dir(), reason="the annotated development set is not beside the project")
