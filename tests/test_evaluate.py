@@ -1,5 +1,6 @@
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from shell import in_bash, said_by
 from edge import cli
 from edge.coco import AnnotatedPerson, load_people
 from edge.errors import UsageError
-from edge.evaluate import Score, compare, cut_out, evaluate, summarise
+from edge.evaluate import BOOTSTRAP_ROUNDS, Score, compare, cut_out, evaluate, summarise
 from edge.evaluate_pictures import matched
 from edge.pose import Pose, Roi
 
@@ -46,6 +47,46 @@ def test_paired_difference_by_hand():
     assert near.mean == far.mean == 0.5
     assert 0.3 < near.low < 0.5 < near.high < 0.7  # 50 people: about +- 2 sqrt(.25 / 50)
     assert compare(better, better, people)[0].low == compare(better, better, people)[0].high == 0
+
+
+def of_random_people(number):
+    generator = np.random.default_rng(5)
+    people = [person(labelled=int(labelled)) for labelled in generator.integers(13, 18, number)]
+    return *(scored(*generator.uniform(0, 0.3, number)) for _ in range(2)), people
+
+
+@pytest.mark.parametrize("number", [1, 3, 41])
+def test_an_interval_is_the_same_however_many_rounds_are_drawn_at_once(number):
+    first, second, people = of_random_people(number)
+    # All at once, as it is written in a textbook.
+    draws = np.random.default_rng(0).integers(0, number, (BOOTSTRAP_ROUNDS, number))
+    joints = np.array([person.labelled.sum() for person in people])
+    labelled = np.array([person.labelled for person in people])
+    near = [((score.distances <= 0.1) & labelled).sum(axis=1) for score in (first, second)]
+    span = np.percentile((near[0] - near[1])[draws].sum(axis=1) / joints[draws].sum(axis=1), (2.5, 97.5)).round(4)
+    compared = compare(first, second, people)
+    assert [compared[0].low, compared[0].high] == span.tolist()
+    for at_once in (1, 100, 333, BOOTSTRAP_ROUNDS):
+        assert compare(first, second, people, at_once) == compared
+
+
+def test_a_comparison_of_thousands_of_people_takes_little_memory():
+    given = of_random_people(2000)
+    tracemalloc.start()
+    compare(*given)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6  # the rounds all at once: 480 MB
+
+
+def test_what_is_measured_is_told_though_the_comparison_fails(annotated, monkeypatch, capsys):
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("edge.evaluate.compare", full)
+    with pytest.raises(MemoryError):
+        evaluate(annotated / "people.json", annotated, [settings()] * 2, None)
+    assert "1 people scored" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
