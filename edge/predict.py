@@ -47,6 +47,40 @@ class Outputs:
     draw_directory: Path | None = None
 
 
+class PathResult:
+    """What is kept of a path's frames: what its summary needs, and their JSON if that is asked for.
+
+    An hour of film as Python objects is a gigabyte.
+
+    Attributes:
+        frames: how many there are.
+        occupied: in how many of them somebody is.
+        scores: of the people in the first one.
+        encoded: each frame's `FrameResult`; empty without JSON.
+    """
+
+    def __init__(self, *, with_json: bool) -> None:
+        self.frames = self.occupied = 0
+        self.scores: list[float] = []
+        self.encoded: list[msgspec.Raw] = []
+        self._with_json = with_json
+
+    def add(self, result: FrameResult) -> None:
+        """Take note of the next frame."""
+        if not self.frames:
+            self.scores = [entry.score for entry in result.poses]
+        self.frames += 1
+        self.occupied += bool(result.poses)
+        if self._with_json:
+            self.encoded.append(msgspec.Raw(msgspec.json.encode(result)))
+
+    def __str__(self) -> str:
+        if self.frames == 1:
+            scores = ", ".join(f"score {score:.2f}" for score in self.scores)
+            return _people(len(self.scores)) + (f" ({scores})" if scores else "")
+        return f"{self.frames} frames, somebody in {self.occupied} of them"
+
+
 def predict(paths: Sequence[str], settings: Settings, outputs: Outputs) -> int:
     """Find the poses of every path and write them out.
 
@@ -63,28 +97,28 @@ def predict(paths: Sequence[str], settings: Settings, outputs: Outputs) -> int:
     # Every picture and frame is searched, also one in which nothing has moved.
     thorough = msgspec.structs.replace(settings.tracker, idle_fps=0.0)
     estimator = PoseEstimator(msgspec.structs.replace(settings, tracker=thorough))
-    results: dict[str, list[FrameResult]] = {}
+    results: dict[str, PathResult] = {}
     status = 0
     names = _picture_names(paths)
     drawer = Drawer(outputs.draw_directory)
     for path, name in zip(paths, names, strict=True):
-        results[path] = []
+        result = results[path] = PathResult(with_json=bool(outputs.json_file))
         try:
             meter = QualityMeter()
             for source, frame, poses in _poses_of(path, settings, estimator):
                 entries = [pose_entry(pose, frame, world=settings.pipeline.world) for pose in poses]
-                quality = [] if source.pictures else meter.see(poses, frame.time_s)
+                quality = [] if source.pictures or not outputs.json_file else meter.see(poses, frame.time_s)
                 file = as_utf8(source.file)
-                results[path].append(FrameResult(frame.number, round(frame.time_s, 6), entries, file, quality))
+                result.add(FrameResult(frame.number, round(frame.time_s, 6), entries, file, quality))
                 drawer.draw(name, frame, poses)
         except EdgePoseError as error:
             complain(str(error))
             status = error.exit_status
-            if not results[path]:
+            if not result.frames:
                 del results[path]  # nothing is known of it, which is not that nobody is there
                 continue
         if outputs.json_file != "-":
-            print(_summary(path, results[path]))
+            print(f"{path}: {result}")
     if outputs.json_file:
         _write_json(outputs.json_file, results)
     return status or int(bool(drawer.failed))
@@ -159,21 +193,12 @@ class Drawer:
             self.failed.add(name)
 
 
-def _summary(path: str, frames: list[FrameResult]) -> str:
-    people = [len(result.poses) for result in frames]
-    if len(frames) == 1:
-        found = frames[0].poses
-        scores = ", ".join(f"score {entry.score:.2f}" for entry in found)
-        return f"{path}: {_people(len(found))}" + (f" ({scores})" if found else "")
-    return f"{path}: {len(frames)} frames, somebody in {sum(map(bool, people))} of them"
-
-
 def _people(number: int) -> str:
     return {0: "nobody", 1: "1 person"}.get(number, f"{number} people")
 
 
-def _write_json(target: str, results: dict[str, list[FrameResult]]) -> None:
-    document = msgspec.json.encode({as_utf8(path): frames for path, frames in results.items()}) + b"\n"
+def _write_json(target: str, results: dict[str, PathResult]) -> None:
+    document = msgspec.json.encode({as_utf8(path): result.encoded for path, result in results.items()}) + b"\n"
     if target == "-":
         write_stdout(document)
     else:

@@ -1,20 +1,26 @@
 """The command line as a user meets it: a process of its own, real files, wrong input."""
 
 import importlib.util
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
+import tracemalloc
+from types import SimpleNamespace
 
 import cv2
 import jsonschema
+import msgspec
 import numpy as np
 import pytest
-from conftest import read_clip
+from conftest import read_clip, settings
 
 from edge.manifest import bundled_directory
 from edge.messages import PoseMessage
+from edge.pose import Frame, Pose, Roi
+from edge.predict import FrameResult, Outputs, _poses_of, predict
 from edge.schema import schema_text
 
 
@@ -102,6 +108,49 @@ def test_a_video_is_followed_frame_by_frame(clip, tmp_path):
     sources = [pose["source"] for entry in frames for pose in entry["poses"]]
     assert sources.count("detected") == 1
     assert sources.count("tracked") >= 9
+
+
+@pytest.mark.parametrize("frames", [0, 1, 2, 4])
+def test_the_document_and_the_summary_are_of_all_frames(clip, tmp_path, frames, monkeypatch, capsys):
+    chosen = settings()
+
+    def first_ones(*given, really=_poses_of):
+        return itertools.islice(really(*given), frames)
+
+    monkeypatch.setattr("edge.predict._poses_of", first_ones)
+    out = tmp_path / "out.json"
+    assert predict([str(clip)], chosen, Outputs(str(out))) == predict([str(clip)], chosen, Outputs()) == 0
+    with_json, without = capsys.readouterr().out.splitlines()
+    document = msgspec.json.decode(out.read_bytes(), type=dict[str, list[FrameResult]])
+    found = document[str(clip)]
+    assert [entry.frame for entry in found] == list(range(frames))
+    assert out.read_bytes() == msgspec.json.encode(document) + b"\n"
+    summary = f"{frames} frames, somebody in {sum(bool(entry.poses) for entry in found)} of them"
+    if frames == 1:
+        summary = f"1 person (score {found[0].poses[0].score:.2f})" if found[0].poses else "nobody"
+    assert with_json == without == f"{clip}: {summary}"
+
+
+@pytest.mark.parametrize("name", ["out.json", None])
+def test_a_long_film_takes_little_memory(tmp_path, name, monkeypatch):
+    source = SimpleNamespace(pictures=False, file="")
+    points = np.random.default_rng(0).uniform(0, 500, (33, 5)).astype(np.float32)
+    pose = Pose(1, 0.9, "tracked", points, None, Roi(0, 0, 1, 0), points)
+    image = np.zeros((500, 500, 3), np.uint8)
+
+    def film(*_):
+        return ((source, Frame(image, number / 25, 0.0, 0.0, number=number), [pose]) for number in range(2000))
+
+    monkeypatch.setattr("edge.predict._poses_of", film)
+    monkeypatch.setattr("edge.predict.PoseEstimator", lambda _: None)  # a model takes some, too
+    out = tmp_path / name if name else None
+    chosen = settings()
+    predict(["film"], chosen, Outputs())  # loads what is loaded once
+    tracemalloc.start()
+    predict(["film"], chosen, Outputs(str(out) if out else None))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1e6 + (4 * out.stat().st_size if out else 0)
 
 
 BAD_FILES = ["empty.png", "empty.mp4", "text.mp4", "text.jpg", "cut.png", "none.png"]
