@@ -38,10 +38,16 @@ def torso_px(points_px: NDArray[np.float32]) -> float:
     return float(np.linalg.norm(shoulders - hips))
 
 
-def jitter(points_px: list[NDArray[np.float32]]) -> float:
-    """The size of the last change of speed, in torsos; three frames of shape (33, 2)."""
+def jitter(points_px: list[NDArray[np.float32]], times_s: list[float]) -> float:
+    """How far the joints are from where they would be had they kept their speed, in torsos.
+
+    Args:
+        points_px: of three frames, each of shape (33, 2).
+        times_s: of the same three; where frames are missing a step is longer than the other.
+    """
     before, middle, now = points_px
-    change = now - 2 * middle + before
+    steps = (times_s[2] - times_s[1]) / (times_s[1] - times_s[0])
+    change = now - (middle + (middle - before) * steps)
     return float(np.median(np.hypot(change[:, 0], change[:, 1]))) / max(torso_px(now), MIN_TORSO_PX)
 
 
@@ -82,7 +88,7 @@ class QualityMeter:
         if len(track) < 3:
             return PoseQuality(pose.id, None, None)
         times_s, points_px = [entry[0] for entry in track], [entry[1] for entry in track]
-        trembling = jitter(points_px)
+        trembling = jitter(points_px, times_s)
         self.jitters.append(trembling)
         late_s = None if pose.raw_px is None else lag_s(pose.raw_px[:, :2], points_px, times_s)
         if late_s is not None:

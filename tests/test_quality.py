@@ -3,7 +3,7 @@ import pytest
 
 from edge.config import SmoothingSettings
 from edge.pose import Landmarks, Pose, Roi
-from edge.quality import QualityMeter
+from edge.quality import QualityMeter, jitter
 from edge.smoothing import PoseSmoother
 from tests.benchmarks import lag
 
@@ -24,6 +24,16 @@ def test_steady_motion_does_not_tremble_and_a_jump_does():
     meter = QualityMeter()
     seen = [meter.see([pose(body(x))], number / 30)[0].jitter for number, x in enumerate((0, 10, 20, 30, 50))]
     assert seen == [None, None, 0, 0, pytest.approx(0.1)]
+
+
+def test_steady_motion_does_not_tremble_whatever_the_times_of_the_frames():
+    # Every 30th of a second, with frames dropped in between.
+    meter = QualityMeter()
+    seen = [meter.see([pose(body(10 * number))], number / 30)[0].jitter for number in (0, 1, 3, 4, 9, 10, 12)]
+    assert seen[2:] == [0] * 5
+    # Half a torso further after one frame than speed would have it, whether the step before was long or short.
+    assert jitter([body(0), body(10), body(80)], [0.0, 0.1, 0.3]) == pytest.approx(0.5)
+    assert jitter([body(0), body(20), body(80)], [0.0, 0.2, 0.3]) == pytest.approx(0.5)
 
 
 def test_a_delay_of_two_frames_is_found():

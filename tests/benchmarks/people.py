@@ -169,8 +169,8 @@ def first_ms(track: Track, start: int, *, seen: bool) -> float | None:
 def trembling(track: Track) -> float:
     """Median jitter of all frames, in torsos."""
     values = [
-        jitter([frame[one] for frame in three])
-        for three in zip(track.people, track.people[1:], track.people[2:], strict=False)
+        jitter([frame[one] for frame in three], track.times_s[number : number + 3])
+        for number, three in enumerate(zip(track.people, track.people[1:], track.people[2:], strict=False))
         for one in three[2]
         if all(one in frame for frame in three)
     ]
