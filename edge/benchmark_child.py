@@ -38,6 +38,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         settings: of the loop.
         live: whether frames come at their own pace, read by a thread of their own.
+        held_back: whether `pipeline.max_fps` holds, as in `run`; the question may be what the board can do.
         started_s: when the process was started, seconds since 1970.
         seconds: stop after so long, counted from the first frame; None is no limit.
         frames: stop after so many; None is no limit.
@@ -45,6 +46,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     settings: Settings
     live: bool
+    held_back: bool = True
     started_s: float = 0.0
     seconds: float | None = None
     frames: int | None = None
@@ -153,7 +155,7 @@ def measure(job: Job) -> Figures:
     Raises:
         EdgePoseError: as of `run`.
     """
-    controls = Controls()
+    controls = Controls(max_fps=job.settings.pipeline.max_fps if job.held_back else 0.0)
     meter = Meter(job, controls)
     # A camera that stalls gives no frame by which the end could be noticed.
     limit_s = None if job.seconds is None else job.seconds + STALL_S

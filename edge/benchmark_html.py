@@ -143,7 +143,7 @@ def _loop_panels(loop: Loop, broker: str) -> list[str]:
 
 
 def _sustained_panels(run: Sustained) -> list[str]:
-    panels = [_panel("The loop as fast as it goes", _facts(sustained_rows(run)))]
+    panels = [_panel("The loop for longer", _facts(sustained_rows(run)))]
     rates = [(moment.time_s, moment.fps) for moment in run.moments]
     warmth = [(moment.time_s, moment.temperature_c) for moment in run.moments if moment.temperature_c is not None]
     if rates:

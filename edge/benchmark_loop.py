@@ -141,13 +141,14 @@ class Loops:
             EdgePoseError: the source, a model or the broker fails.
         """
         settings = self._settings(source, paced=name == "paced")
-        job = Job(settings=settings, live=name != "clip", frames=frames, seconds=seconds)
+        live = name != "clip"
+        job = Job(settings=settings, live=live, held_back=live, frames=frames, seconds=seconds)
         with reading(self.mqtt) as reader:
             figures = run_child(job, lambda seen: self.say(_so_far(name, seen)))
         return self._loop(name, source, figures, reader.arrival_ms)
 
     def sustain(self, source: str, seconds: float, machine: Machine) -> Sustained:
-        """The clip again and again as fast as it goes, with a look at the machine every second or more.
+        """The clip again and again as fast as `pipeline.max_fps` lets it go, with the machine watched.
 
         Raises:
             EdgePoseError: the source, a model or the broker fails.

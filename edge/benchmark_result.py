@@ -162,7 +162,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sustained(msgspec.Struct, frozen=True, kw_only=True):
-    """The loop as fast as it goes, for long enough to get warm.
+    """The loop as fast as it goes, or as `pipeline.max_fps` lets it, for long enough to get warm.
 
     Attributes:
         duration_s: how long.

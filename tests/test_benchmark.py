@@ -238,6 +238,18 @@ def test_a_camera_is_measured_at_its_own_rate_and_its_password_is_not_told():
     assert (loop.with_people, loop.without_detection, loop.first_pose_s) == (0, None, None)
 
 
+def test_the_rate_is_limited_as_in_a_run_but_where_the_question_is_what_the_board_can_do(clip):
+    with open_broker(settings().mqtt, None) as (mqtt, _):
+        loops = Loops(settings(pipeline__max_fps=3.0), mqtt, "lite", lambda _: None)
+        fast, paced = (loops.measure(name, str(clip), frames=5) for name in ("clip", "paced"))
+        sustained = loops.sustain(str(clip), 2.5, Warming())
+    assert fast.fps > 6
+    assert 0 < paced.fps < 6
+    assert paced.dropped > 0
+    assert sustained.moments
+    assert all(moment.fps < 6 for moment in sustained.moments)
+
+
 def test_without_mosquitto_the_demos_broker_serves(monkeypatch):
     pytest.importorskip("amqtt")
     monkeypatch.setattr(benchmark_broker.shutil, "which", lambda *_, **__: None)
