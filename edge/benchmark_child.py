@@ -21,7 +21,8 @@ from edge.config import Settings
 from edge.errors import EdgePoseError
 from edge.estimator import Estimate
 from edge.messages import PoseMessage
-from edge.pipeline import Controls
+from edge.pipeline import WINDOW_FRAMES, Controls
+from edge.pipeline import Figures as LoopFigures
 from edge.pose import Frame, Pose
 from edge.quality import QualityMeter
 from edge.run import run_loop
@@ -159,7 +160,9 @@ def measure(job: Job) -> Figures:
     meter = Meter(job, controls)
     # A camera that stalls gives no frame by which the end could be noticed.
     limit_s = None if job.seconds is None else job.seconds + STALL_S
-    figures = run_loop(job.settings, controls, [meter.hear], observers=[meter.see], duration_s=limit_s)
+    # All of a run's frames count where their number is known; what has no end in frames must not grow.
+    figures = LoopFigures(window=job.frames or WINDOW_FRAMES)
+    run_loop(job.settings, controls, [meter.hear], observers=[meter.see], figures=figures, duration_s=limit_s)
     seconds, cpu_s, thread_cpu_s = meter.elapsed()
     jitter, lag_ms = meter.quality()
     stage_ms = {stage: list(samples) for stage, samples in figures.stage_ms.items()}

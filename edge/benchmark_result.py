@@ -118,7 +118,7 @@ class Loop(msgspec.Struct, frozen=True, kw_only=True):
             runtime's further threads.
         without_detection: share of the frames with people in which the detector did not run; null without people.
         jitter: how much keypoints tremble, in torsos; lag_ms: how late smoothing makes them (`quality.PoseQuality`; the
-            medians over all frames); null where nobody was seen, or nobody moved.
+            medians over the last 900 frames); null where nobody was seen, or nobody moved.
         latency_ms: capture to message made, as the messages themselves say; of a clip from the decoded frame.
         arrival_ms: capture to the subscriber; null where capture has no clock (a clip that is not paced).
         published, arrived: pose messages. At a live source a frame on which a search took long has none: the next one

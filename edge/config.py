@@ -202,7 +202,9 @@ class MqttSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         0.5
     )
     presence_off: Annotated[float, _doc("seconds that nobody must be in view before presence is OFF", ge=0)] = 3.0
-    health_interval: Annotated[float, _doc("seconds between health messages", ge=1, le=3600)] = 30.0
+    health_interval: Annotated[
+        float, _doc("seconds between health messages; latency is of the last 1800 pose messages at most", ge=1, le=3600)
+    ] = 30.0
     homeassistant: Annotated[bool, _doc("announce this device to Home Assistant (MQTT discovery)")] = False
     homeassistant_prefix: Annotated[
         str, _doc("Home Assistant's discovery prefix", pattern=TOPIC_PATH, max_length=LONGEST_PATH)

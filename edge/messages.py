@@ -149,7 +149,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         time: seconds since 1970.
         uptime_s: of the process.
         fps: processed frames per second since the last health message.
-        latency_ms: capture to message, over the same time.
+        latency_ms: capture to message, over the same time, but of the last 1800 pose messages at most.
         without_detection: share of the processed frames in which the detector did not run.
         frames_dropped: frames that the source gave and nobody looked at, since the start.
         poses_dropped: pose messages that were made and not sent, since the start.

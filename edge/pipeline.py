@@ -15,7 +15,7 @@ from edge.pose import Frame
 
 # The stop event is looked at this often while no frame comes.
 POLL_S: Final = 0.25
-# Figures are kept of this many frames: a minute at 30 frames per second.
+# Unless told otherwise figures are kept of this many frames: a minute at 30 frames per second.
 WINDOW_FRAMES: Final = 1800
 # A live source's frame on which the search took longer than this share of the time between two is not told of: the next
 # one is nearer, fresh, and says the same. After so many seconds of that an old one is better than silence.
@@ -36,6 +36,7 @@ class Figures:
         latency_ms: capture to message, of the last frames.
         age_ms: how old a frame was when its processing began, of the last frames.
         stage_ms: wall-clock milliseconds of each stage, of the last frames in which it ran.
+        window: how many the last ones are, of frames and of messages.
     """
 
     frames: int = 0
@@ -43,9 +44,14 @@ class Figures:
     frames_detected: int = 0
     detector_runs: int = 0
     messages: int = 0
-    latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW_FRAMES))
-    age_ms: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW_FRAMES))
+    window: int = WINDOW_FRAMES
+    latency_ms: deque[float] = field(init=False)
+    age_ms: deque[float] = field(init=False)
     stage_ms: dict[str, deque[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make room for the last ones."""
+        self.latency_ms, self.age_ms = deque(maxlen=self.window), deque(maxlen=self.window)
 
     def share_without_detection(self) -> float | None:
         """Share of the frames with people for which the detector did not have to run; None before the first."""
@@ -62,7 +68,7 @@ class Figures:
             self.frames_detected += estimate.detector_ran
         self.age_ms.append(age_s * 1e3)
         for stage, elapsed_ms in estimate.stage_ms.items():
-            self.stage_ms.setdefault(stage, deque(maxlen=WINDOW_FRAMES)).append(elapsed_ms)
+            self.stage_ms.setdefault(stage, deque(maxlen=self.window)).append(elapsed_ms)
 
 
 @dataclass(slots=True)

@@ -62,6 +62,7 @@ def run_loop(
     observers: Sequence[Callable[[Frame, Estimate], None]] = (),
     started: Callable[[Publisher], None] | None = None,
     service: Service | None = None,
+    figures: Figures | None = None,
     duration_s: float | None = None,
 ) -> Figures:
     """Open everything that the settings name, run the loop, close everything again.
@@ -73,6 +74,7 @@ def run_loop(
         observers: called with each processed frame.
         started: called once, when the source is open and before its first frame.
         service: told how it goes; None is the one of this process's environment.
+        figures: where figures are kept.
         duration_s: how long to run; None is until the source ends.
 
     Raises:
@@ -81,7 +83,7 @@ def run_loop(
     service = service or Service()
     estimator = PoseEstimator(settings)
     publisher = Publisher(settings.mqtt, describe(settings.mqtt.device(), estimator), controls)
-    figures = Figures()
+    figures = figures or Figures()
     reporter = Reporter(settings.mqtt, publisher, figures, controls)
     publisher.start()  # it connects while the models warm up and the source opens
     try:

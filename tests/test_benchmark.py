@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import jsonschema
 import msgspec
+import numpy as np
 import pytest
 from camera_servers import NetworkCamera
 from conftest import settings
@@ -22,6 +24,7 @@ from edge.benchmark_result import Moment, Result, State, Times, read
 from edge.benchmark_text import compared, comparison, differences, report
 from edge.errors import SourceNotFoundError, UsageError
 from edge.mqtt_once import check_broker
+from edge.pipeline import WINDOW_FRAMES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -248,6 +251,17 @@ def test_the_rate_is_limited_as_in_a_run_but_where_the_question_is_what_the_boar
     assert paced.dropped > 0
     assert sustained.moments
     assert all(moment.fps < 6 for moment in sustained.moments)
+
+
+def test_figures_are_of_all_frames_that_were_asked_for(tmp_path):
+    path, frames = tmp_path / "empty.avi", WINDOW_FRAMES + 50
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30, (64, 48))
+    for _ in range(30):
+        video.write(np.zeros((48, 64, 3), np.uint8))
+    video.release()
+    seldom = settings(camera__source=str(path), camera__loop=True, tracker__idle_fps=0.5)
+    figures = run_child(Job(settings=seldom, live=False, frames=frames), lambda _: None)
+    assert figures.frames == len(figures.age_ms) == frames
 
 
 def test_without_mosquitto_the_demos_broker_serves(monkeypatch):

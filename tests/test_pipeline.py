@@ -13,7 +13,7 @@ from conftest import frame, settings
 from edge.camera import open_source
 from edge.estimator import Estimate, PoseEstimator
 from edge.messages import decode_pose
-from edge.pipeline import Controls, Pipeline
+from edge.pipeline import Controls, Figures, Pipeline
 from edge.pose import Orientation, Pose, Roi
 
 
@@ -43,6 +43,13 @@ def test_the_detector_runs_on_few_of_the_frames_with_people(run):
     assert figures.share_without_detection() > 0.97
     sources = [message.poses[0].source for message in messages if message.poses]
     assert 1 <= sources.count("detected") <= figures.frames_detected  # the others verified somebody who was followed
+
+
+def test_figures_of_the_last_frames_reach_as_far_back_as_they_are_told():
+    short = Figures(window=2)
+    for _ in range(3):
+        short.count(Estimate(stage_ms={"detect": 1.0}), 0.001)
+    assert (short.frames, len(short.age_ms), len(short.stage_ms["detect"]), short.latency_ms.maxlen) == (3, 2, 2, 2)
 
 
 def test_time_is_the_files_own(run):
