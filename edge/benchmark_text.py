@@ -1,12 +1,13 @@
 """A benchmark's result as text for the terminal, and two results side by side."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
 from edge.benchmark_result import Board, Loop, ModelTimes, Result, State, Sustained, Times
 
 UNKNOWN: Final = "not known on this machine"
+NONE: Final = "none"
 NAMES: Final = {
     "clip": "a clip, as fast as it goes",
     "paced": "a clip at its own rate, as from a camera",
@@ -180,17 +181,31 @@ def comparison_row(row: Row) -> tuple[str, str, str, str]:
 
 def differences(other: Result, this: Result) -> list[str]:
     """What differs besides the code, so that nobody takes one for the other."""
-    facts: dict[str, Callable[[Result], str]] = {
-        "machine": lambda result: result.board.model,
-        "system": lambda result: result.board.system,
-        "runtime": lambda result: result.board.runtime,
-        "governor": lambda result: ", ".join(result.board.governors or ["none"]),
-        "broker": lambda result: result.broker,
-    }
+    # A loop that only one of them ran has no figures to compare.
+    loops = {loop.name for loop in other.loops} & {loop.name for loop in this.loops}
+    old, new = _facts(other, loops), _facts(this, loops)
     found = [
-        f"{name}: {fact(other)} there, {fact(this)} here" for name, fact in facts.items() if fact(other) != fact(this)
+        f"{name}: {old.get(name, NONE)} there, {new.get(name, NONE)} here"
+        for name in old | new
+        if old.get(name) != new.get(name)
     ]
     return found + ["one of the two is a quick run: its figures mean nothing"] * (other.quick or this.quick)
+
+
+def _facts(result: Result, loops: Container[str]) -> dict[str, str]:
+    """What figures depend on besides the code, by its name."""
+    board = result.board
+    return {
+        "machine": board.model,
+        "processor": f"{board.processor}, {board.cores} cores",
+        "system": board.system,
+        "Python": f"{board.bits}-bit {board.python}",
+        "runtime": board.runtime,
+        **board.packages,
+        "governor": ", ".join(board.governors or [NONE]),
+        "broker": result.broker,
+        **{f"{loop.name} source": f"{loop.source}, {loop.details}" for loop in result.loops if loop.name in loops},
+    }
 
 
 def compared(other: Result, this: Result) -> list[Row]:

@@ -159,6 +159,33 @@ def test_a_comparison_says_what_changed_and_what_else_differs(result):
     assert "Compared with an earlier run" in page(result, other)
 
 
+def test_a_comparison_names_everything_that_figures_depend_on(result):
+    packages = {name: version for name, version in result.board.packages.items() if name != "numpy"}
+    board = msgspec.structs.replace(
+        result.board, processor="Cortex-A76", cores=99, python="3.9.2", packages={**packages, "msgspec": "0.1"}
+    )
+    clip, paced = result.loops
+    other = msgspec.structs.replace(
+        result,
+        board=board,
+        loops=[
+            msgspec.structs.replace(clip, source="other.mp4"),
+            msgspec.structs.replace(paced, details="640x480"),
+            msgspec.structs.replace(paced, name="camera", source="0"),
+        ],
+        quick=False,
+    )
+    here, size = result.board, f"{clip.source}, {clip.details}"
+    assert differences(other, msgspec.structs.replace(result, quick=False)) == [
+        f"processor: Cortex-A76, 99 cores there, {here.processor}, {here.cores} cores here",
+        f"Python: {here.bits}-bit 3.9.2 there, {here.bits}-bit {here.python} here",
+        f"msgspec: 0.1 there, {here.packages['msgspec']} here",
+        f"clip source: other.mp4, {clip.details} there, {size} here",
+        f"paced source: {paced.source}, 640x480 there, {size} here",
+        f"numpy: none there, {here.packages['numpy']} here",
+    ]
+
+
 def test_warnings_reach_the_terminal_and_the_page(result):
     warned = msgspec.structs.replace(result, warnings=["The board is too hot."])
     assert "Warning: The board is too hot." in report(warned)
