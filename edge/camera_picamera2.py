@@ -109,6 +109,7 @@ class PiCamera:
         """See `edge.camera_live.Grabber`."""
         infos = camera_infos()
         number = self._number(infos)
+        self._stamp_ns = 0  # while it was away there were no pictures that could have been missed
         try:
             self._camera = make_camera(number, self._settings.tuning_file)
             self._configure()

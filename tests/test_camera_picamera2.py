@@ -3,12 +3,15 @@
 import logging
 import os
 import time
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 from brokers import eventually
 from camera_servers import kept
 from camera_virtual import VIRTUAL, Faults, missing_picamera2, use_virtual_camera
 
+from edge import camera_picamera2
 from edge.camera import open_source
 from edge.camera_controls import controls, widest_mode
 from edge.camera_list import list_cameras
@@ -55,6 +58,41 @@ def test_the_sensor_mode_is_the_one_that_sees_most_at_the_rate(
     modes: list[dict[str, object]], fps: float, size: tuple[int, int]
 ) -> None:
     assert widest_mode(modes, fps)["size"] == size
+
+
+def test_pictures_that_a_camera_did_not_take_while_it_was_away_are_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    stamps_s = iter([1.0, 1.3, 601.3, 601.5])
+    memory = os.memfd_create("picture")
+    os.truncate(memory, 64 * 48 * 3)
+
+    def request() -> SimpleNamespace:
+        buffer = SimpleNamespace(planes=[SimpleNamespace(fd=memory, length=64 * 48 * 3)])
+        return SimpleNamespace(
+            get_metadata=lambda: {"SensorTimestamp": round(next(stamps_s) * 1e9), "FrameDuration": 100_000},
+            request=SimpleNamespace(buffers={"stream": buffer}),
+            stream_map={"main": "stream"},
+            release=lambda: None,
+        )
+
+    def made(*_: object) -> MagicMock:
+        camera = MagicMock(camera_properties={}, camera_controls={})
+        camera.camera_configuration.return_value = {
+            "main": {"size": (64, 48), "stride": 64 * 3, "format": camera_picamera2.FORMAT}
+        }
+        camera.capture_request.side_effect = lambda **_: SimpleNamespace(get_result=lambda **_: request())
+        return camera
+
+    monkeypatch.setattr(camera_picamera2, "camera_infos", lambda: [{"Id": "0", "Model": "imx"}])
+    monkeypatch.setattr(camera_picamera2, "make_camera", made)
+    for needs_libcamera in ("controls", "transform"):
+        monkeypatch.setattr(camera_picamera2, needs_libcamera, lambda *_: None)
+    camera, missed = camera_picamera2.PiCamera(CameraSettings(source="picamera2")), []
+    for _ in range(2):
+        camera.open()
+        missed += [camera.grab().missed, camera.grab().missed]
+        camera.close()
+    os.close(memory)
+    assert missed == [0, 2, 0, 1]
 
 
 @needs_virtual_camera
