@@ -265,7 +265,9 @@ class Link:
         connections = self.state.connections + 1
         self.state = LinkState("connected", protocol=connection.protocol, connections=connections)
         away = "" if self._lost_at_s is None else f", after {time.monotonic() - self._lost_at_s:.1f} s without"
-        logger.info("connected to %s, MQTT %s%s", connection.address, connection.protocol, away)
+        # Where two devices of one name push each other out once a second, that is said with the loss, and once.
+        level = logging.DEBUG if self._short_connections >= SUSPICIOUS_LOSSES else logging.INFO
+        logger.log(level, "connected to %s, MQTT %s%s", connection.address, connection.protocol, away)
         self._up_at_s = time.monotonic()
         self._lost_at_s = None
 

@@ -1,5 +1,6 @@
 """Brokers that say no, and what is no broker: said plainly, once, and survived."""
 
+import logging
 import socket
 import threading
 import time
@@ -180,13 +181,18 @@ def test_a_broker_that_refuses_is_told_from_one_that_is_not_there(tmp_path: Path
 
 
 @needs_mosquitto
-def test_two_devices_of_one_name_are_told(tmp_path: Path) -> None:
-    with Mosquitto(tmp_path / "broker") as broker:
+def test_two_devices_of_one_name_are_told_and_fill_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Mosquitto(tmp_path / "broker") as broker, caplog.at_level(logging.INFO):
         first, second = Publisher(broker.settings(), INFO), Publisher(broker.settings(), INFO)
         first.start()
         assert eventually(lambda: first.state.phase == "connected")
         second.start()
-        assert eventually(lambda: "another client of the name" in first.state.detail + second.state.detail, 20)
+        for each in (first, second):
+            assert eventually(lambda each=each: "another client of the name" in each.state.detail, 30)
+        caplog.clear()
+        connections = first.state.connections
+        assert eventually(lambda: first.state.connections >= connections + 3, 20)
+        assert "connected to" not in caplog.text
         first.close()
         second.close()
 
