@@ -178,6 +178,8 @@ def _tls_mend(said: str) -> str:
             "set the host in mqtt.broker to the name that the broker's certificate is made out to, or give the broker "
             "a certificate for this host"
         )
+    if "expired" in said or "not yet valid" in said:
+        return "look at `timedatectl`; if the clock is right, give the broker a new certificate"
     if "certificate" in said:
         return "set mqtt.ca_file to the certificate of the authority that signed the broker's"
     return "set mqtt.ca_file if the broker has an authority of its own, or mqtt.broker to mqtt:// if it has no TLS"

@@ -14,15 +14,22 @@ def unreachable(error: OSError, timeout_s: float) -> str:
     if isinstance(error, socket.gaierror):
         return f"the host's name is not known ({error.strerror}). Is it spelled right, and does the network work?"
     if isinstance(error, ssl.SSLCertVerificationError):
-        given = error.verify_message
-        mend = "Name it in mqtt.broker as there" if "mismatch" in given.lower() else "Set mqtt.ca_file to its authority"
-        return f"the broker's certificate is not trusted ({given}). {mend}"
+        return f"the broker's certificate is not trusted ({error.verify_message}). {_certificate_mend(error)}"
     if isinstance(error, ssl.SSLError | ConnectionResetError):  # a reset comes from a broker that expects no TLS
         reason = getattr(error, "reason", None) or error.strerror or error
         return f"TLS failed ({reason}). Does the broker speak TLS on this port?"
     if isinstance(error, TimeoutError):
         return f"no answer within {timeout_s:.0f} s. Is the address right, and does a firewall drop it?"
     return f"{error.strerror or error}. Is the network up, and is the address right?"
+
+
+def _certificate_mend(error: ssl.SSLCertVerificationError) -> str:
+    given = error.verify_message.lower()
+    if "mismatch" in given:
+        return "Name it in mqtt.broker as there"
+    if "expired" in given or "not yet valid" in given:  # a Pi has no clock of its own: before it has asked, it is wrong
+        return "Is this device's clock right? Then the broker needs a new one"
+    return "Set mqtt.ca_file to its authority"
 
 
 def refused(reason: str, user: str) -> str:

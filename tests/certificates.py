@@ -21,15 +21,15 @@ def authority(directory: Path, name: str) -> tuple[Path, Path]:
     return certificate, key
 
 
-def certificate(directory: Path, name: str, signer: tuple[Path, Path]) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1, and its key."""
+def certificate(directory: Path, name: str, signer: tuple[Path, Path], days: int = 2) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1, and its key; it ends in so many days, or ended so many ago."""
     key, request, signed = (directory / f"{name}.{ending}" for ending in ("key", "csr", "pem"))
     extensions = directory / "extensions"
     extensions.write_text("subjectAltName=IP:127.0.0.1\n")
     openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj")(
         f"/CN={name}", "-keyout", str(key), "-out", str(request)
     )
-    openssl("x509", "-req", "-days", "2", "-CAcreateserial", "-extfile", str(extensions))(
+    openssl("x509", "-req", "-days", str(days), "-CAcreateserial", "-extfile", str(extensions))(
         *("-in", str(request), "-CA", str(signer[0]), "-CAkey", str(signer[1]), "-out", str(signed))
     )
     return signed, key

@@ -125,16 +125,17 @@ def test_a_broker_that_lets_us_in_and_one_that_refuses(capsys, tmp_path, person)
 @needs_mosquitto
 @needs_openssl
 @pytest.mark.parametrize(
-    ("host", "trusted", "mend"),
+    ("host", "trusted", "days", "mend"),
     [
-        ("localhost", True, "set the host in mqtt.broker to the name that the broker's certificate is made out to"),
-        ("127.0.0.1", False, "set mqtt.ca_file to the certificate of the authority"),
+        ("localhost", True, 2, "set the host in mqtt.broker to the name that the broker's certificate is made out to"),
+        ("127.0.0.1", False, 2, "set mqtt.ca_file to the certificate of the authority"),
+        ("127.0.0.1", True, -1, "look at `timedatectl`; if the clock is right, give the broker a new certificate"),
     ],
-    ids=["another name", "another authority"],
+    ids=["another name", "another authority", "expired"],
 )
-def test_a_certificate_that_is_not_right_is_no_reason_to_go_without_tls(tmp_path, host, trusted, mend):
+def test_a_certificate_that_is_not_right_is_no_reason_to_go_without_tls(tmp_path, host, trusted, days, mend):
     signer = authority(tmp_path, "authority")
-    given, key = certificate(tmp_path, "broker", signer)
+    given, key = certificate(tmp_path, "broker", signer, days)
     trust = signer[0] if trusted else authority(tmp_path, "other")[0]
     with Mosquitto(tmp_path / "broker", f"certfile {given}", f"keyfile {key}") as mosquitto:
         mqtt = mosquitto.settings(broker=f"mqtts://{host}:{mosquitto.port}", ca_file=str(trust))
