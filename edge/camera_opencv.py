@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 # FFmpeg's options reach OpenCV through one environment variable, read while a capture opens: one at a time.
 _opening = threading.Lock()
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+# A picture that does not decode fails a read, as a lost connection does every read.
+QUICK_TRIES = 3
 # Keep OpenCV's and FFmpeg's own messages off stdout and stderr, unless the user asked for them in OpenCV's variables.
 # OpenCV reads FFmpeg's level once, when anything in the process first uses FFmpeg: so it is set here, on import.
 _QUIET = "-8"  # AV_LOG_QUIET
@@ -75,11 +77,14 @@ class _Capture:
         if self._capture is None:
             raise SourceError(f"{self.name}: not open")
         asked_s = time.monotonic()
-        arrived, image = self._capture.read()
-        now_s = time.monotonic()
-        # A read that ran into its timeout may still return a picture that was waiting in the decoder: an old one, from
-        # a connection that FFmpeg has given up.
-        silent = now_s - asked_s >= self._settings.stall_timeout
+        for _ in range(QUICK_TRIES):
+            arrived, image = self._capture.read()
+            now_s = time.monotonic()
+            # A read that ran into its timeout may still return a picture that was waiting in the decoder: an old one,
+            # from a connection that FFmpeg has given up.
+            silent = now_s - asked_s >= self._settings.stall_timeout
+            if silent or arrived:
+                break
         if silent or not arrived:
             what = f"no picture for {now_s - asked_s:.1f} s" if silent else "gives no more pictures"
             raise SourceError(f"{self.name}: {what}")

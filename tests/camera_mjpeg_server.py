@@ -1,5 +1,6 @@
-"""An MJPEG camera over HTTP: camera_mjpeg_server.py PORT FPS."""
+"""An MJPEG camera over HTTP: camera_mjpeg_server.py PORT FPS. Of /cam?junk some parts are no pictures."""
 
+import itertools
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import cv2
 import numpy as np
 from camera_picture import HEIGHT, WIDTH, now_code, picture
+
+JUNK_EVERY = 10
 
 
 class Camera(BaseHTTPRequestHandler):
@@ -20,9 +23,11 @@ class Camera(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=picture")
         self.end_headers()
         due_s = time.monotonic()
-        while True:
+        for number in itertools.count():
             image = np.frombuffer(picture(now_code()), np.uint8).reshape(HEIGHT, WIDTH, 3)
             jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+            if "junk" in self.path and number % JUNK_EVERY == JUNK_EVERY - 1:
+                jpeg = bytes(range(256)) * 20
             head = f"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             self.wfile.write(head.encode() + jpeg + b"\r\n")
             due_s = max(due_s + 1 / self.fps, time.monotonic() - 1)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import pytest
 from brokers import eventually
@@ -125,6 +126,14 @@ def test_a_killed_camera_is_found_again_after_its_restart(
         assert back.time_s > first.time_s
         assert back.number > first.number
         assert (said(caplog, "stall"), said(caplog, "recovered")) == (1, 1)
+
+
+@pytest.mark.parametrize("camera", ["mjpeg"], indirect=True)
+def test_a_part_that_is_no_picture_costs_that_picture_and_not_the_connection(camera: NetworkCamera) -> None:
+    wanted = msgspec.structs.replace(settings(camera), source=f"{camera.url}?junk")
+    with open_source(wanted) as source:
+        assert watch(source, 3.0) > 90  # of 60 a second, a tenth of them no pictures
+        assert source.reopened == 0
 
 
 @pytest.mark.parametrize("camera", ["mjpeg"], indirect=True)
