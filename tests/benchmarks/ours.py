@@ -85,7 +85,7 @@ class Loop:
             sys.exit("the loop does not start")
 
     @contextmanager
-    def _opened(self, *_: object) -> Iterator[Source]:
+    def _opened(self, *_: object, **__: object) -> Iterator[Source]:
         yield self._source
 
     def _estimator(self, *arguments: object) -> PoseEstimator:
