@@ -1,6 +1,5 @@
 """The command `benchmark`: how fast this machine is, measured section by section, and reported."""
 
-import contextlib
 import logging
 import shutil
 import sys
@@ -124,8 +123,7 @@ class Progress:
     def clear(self) -> None:
         """Leave an empty line to what follows."""
         if self._terminal:
-            with contextlib.suppress(OSError):  # the terminal may be what has gone
-                sys.stderr.write("\r\x1b[K")
+            sys.stderr.write("\r\x1b[K")
 
 
 def _measure(settings: Settings, options: BenchmarkOptions, say: Callable[[str], None]) -> Result:

@@ -46,7 +46,8 @@ def opened(
     """
     if not service.active:
         opening = _Attempt(settings)
-        opening.wait(controls)
+        opening.start()
+        _await(opening, controls)
         if opening.error is not None and not controls.stop.is_set():
             raise opening.error
         with opening.source or nullcontext() as source:
@@ -69,12 +70,9 @@ def _wait_for(
     pause_s = FIRST_PAUSE_S
     said = ""
     while not controls.stop.is_set():
-        attempt, began_s = _Attempt(settings), monotonic()
+        attempt = _Attempt(settings)
         attempt.start()
-        while attempt.is_alive() and not controls.stop.is_set():
-            attempt.join(POLL_S)
-            if said or monotonic() - began_s > PATIENCE_S:
-                waiting()
+        _await(attempt, controls, waiting, 0.0 if said else PATIENCE_S)
         if attempt.source is not None:
             return attempt.source
         if attempt.error is not None:
@@ -83,7 +81,10 @@ def _wait_for(
             if said != str(attempt.error):  # once, not at every attempt of a night
                 said = str(attempt.error)
                 _log.warning("%s; trying again until it opens", said)
-            _await_driver(attempt.error, controls, waiting)
+            if isinstance(attempt.error, CameraHungError):
+                # A second attempt would only wait behind it. The watchdog is not fed meanwhile: if the driver never
+                # returns, nothing but a new process helps.
+                _await(attempt.error.thread, controls, waiting)
             service.no_camera(said)
         until_s = monotonic() + pause_s
         while (left_s := until_s - monotonic()) > 0 and not controls.stop.wait(min(left_s, POLL_S)):
@@ -92,13 +93,15 @@ def _wait_for(
     return None
 
 
-def _await_driver(error: Exception, controls: Controls, waiting: Callable[[], None]) -> None:
-    """Wait for a driver that has not returned: a second attempt would only wait behind it.
-
-    The watchdog is not fed meanwhile: if it never returns, nothing but a new process helps.
-    """
-    while isinstance(error, CameraHungError) and error.thread.is_alive() and not controls.stop.wait(POLL_S):
-        waiting()
+def _await(
+    thread: threading.Thread, controls: Controls, waiting: Callable[[], None] = lambda: None, patience_s: float = 0.0
+) -> None:
+    """Wait for the end of a thread or for a stop; `waiting` is called again and again once that takes long."""
+    began_s = monotonic()
+    while thread.is_alive() and not controls.stop.is_set():
+        thread.join(POLL_S)
+        if monotonic() - began_s > patience_s:
+            waiting()
 
 
 def _may_mend(error: Exception) -> bool:
@@ -114,12 +117,6 @@ class _Attempt(threading.Thread):
         self.source: Source | None = None
         self.error: Exception | None = None
         self._settings = settings
-
-    def wait(self, controls: Controls) -> None:
-        """Start, and wait for the end of it or for a stop."""
-        self.start()
-        while self.is_alive() and not controls.stop.is_set():
-            self.join(POLL_S)
 
     def run(self) -> None:
         try:

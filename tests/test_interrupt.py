@@ -133,13 +133,21 @@ def test_nohup_holds_for_a_benchmark(clip, tmp_path):
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("later_s", [0.0, 0.05, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2])
-def test_a_stream_that_fails_while_run_ends_does_not_disturb_it(later_s):
+@contextlib.contextmanager
+def run_at_a_silent_stream():
+    """`run` while it opens a stream that does not answer: its process, and the stream's end of the connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         source = f"rtsp://127.0.0.1:{server.getsockname()[1]}/silent"
         process = start("run", "--source", source, "--broker", "mqtt://127.0.0.1:1")
         server.settimeout(60)
         connection, _ = server.accept()
+        with connection:
+            yield process, connection
+
+
+@pytest.mark.parametrize("later_s", [0.0, 0.05, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2])
+def test_a_stream_that_fails_while_run_ends_does_not_disturb_it(later_s):
+    with run_at_a_silent_stream() as (process, connection):
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         time.sleep(later_s)
@@ -151,16 +159,11 @@ def test_a_stream_that_fails_while_run_ends_does_not_disturb_it(later_s):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_a_stream_does_not_answer_ends_run_as_at_any_other_time(number):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        source = f"rtsp://127.0.0.1:{server.getsockname()[1]}/silent"
-        process = start("run", "--source", source, "--broker", "mqtt://127.0.0.1:1")
-        server.settimeout(60)
-        connection, _ = server.accept()
+    with run_at_a_silent_stream() as (process, _):
         time.sleep(0.5)  # from here on FFmpeg waits for an answer
         start_s = time.monotonic()
         process.send_signal(number)
         said = process.communicate(timeout=20)[1]
-        connection.close()
     assert time.monotonic() - start_s < 2
     assert process.returncode == 0
     assert "stopped after 0 frames" in said
