@@ -96,17 +96,8 @@ def run_loop(
             _log.info("%s: %s", source.name, source.details or "open")
             if started:
                 started(publisher)
-            to = [publish_poses(publisher, packed=settings.mqtt.packed), *consumers]
-            pipeline = Pipeline(
-                settings.mqtt.device(),
-                source,
-                estimator,
-                to,
-                observers=[reporter.see, lambda _, estimate: service.frame_finished(len(estimate.poses)), *observers],
-                tick=lambda: _tick(reporter, service, source, controls, publisher),
-                controls=controls,
-                figures=figures,
-                world=settings.pipeline.world,
+            pipeline = _assembled(
+                settings, estimator, source, publisher, reporter, controls, service, figures, consumers, observers
             )
             pipeline.run(duration_s)
             if figures.messages and not publisher.state.connections:
@@ -114,6 +105,31 @@ def run_loop(
             return figures
     finally:
         publisher.close()
+
+
+def _assembled(
+    settings: Settings,
+    estimator: PoseEstimator,
+    source: Source,
+    publisher: Publisher,
+    reporter: Reporter,
+    controls: Controls,
+    service: Service,
+    figures: Figures,
+    consumers: Sequence[Callable[[PoseMessage, bytes], None]],
+    observers: Sequence[Callable[[Frame, Estimate], None]],
+) -> Pipeline:
+    return Pipeline(
+        settings.mqtt.device(),
+        source,
+        estimator,
+        [publish_poses(publisher, packed=settings.mqtt.packed), *consumers],
+        observers=[reporter.see, lambda _, estimate: service.frame_finished(len(estimate.poses)), *observers],
+        tick=lambda: _tick(reporter, service, source, controls, publisher),
+        controls=controls,
+        figures=figures,
+        world=settings.pipeline.world,
+    )
 
 
 def _tick(reporter: Reporter, service: Service, source: Source, controls: Controls, publisher: Publisher) -> None:
